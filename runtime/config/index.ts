@@ -1,0 +1,2 @@
+export { configPath, loadConfig, parseConfig } from './load.ts';
+export { type Config, SECTIONS, type Section, type WorkerCredentials } from './sections.ts';
