@@ -10,11 +10,14 @@ begin
     exception when duplicate_object or unique_violation then
       null;
     end;
-    execute format('grant %I to current_user', name);
+    if not pg_has_role(current_user, name, 'set') then
+      execute format('grant %I to current_user with set true', name);
+    end if;
   end loop;
 end $$;
 
-create schema triggerfs;
+-- The runner made the schema for its ledger.
+create schema if not exists triggerfs;
 create extension if not exists pgcrypto;
 grant usage on schema triggerfs to triggerfs_app, triggerfs_edge, triggerfs_jobs;
 

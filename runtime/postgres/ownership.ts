@@ -31,11 +31,15 @@ export function isAlive(pid: number): boolean {
   }
 }
 
-/** Number and, where /proc tells it, start time in clock ticks, so that a reused number is not mistaken for the owner. */
+/**
+ * Number and, where /proc tells it, start time in clock ticks, so that a reused number is not mistaken for the owner.
+ * A process that is dead and only not yet collected by its parent (state Z) matches no mark.
+ */
 function describe(pid: number): string {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return `${pid} ${stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]}`;
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return fields[0] === 'Z' ? 'dead' : `${pid} ${fields[19]}`;
   } catch {
     return `${pid}`;
   }

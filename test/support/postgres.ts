@@ -1,0 +1,59 @@
+import { randomBytes } from 'node:crypto';
+import { after, type TestContext } from 'node:test';
+import pg from 'pg';
+import { databaseUrl, startCluster, TEMPLATE, type TestCluster } from './cluster.ts';
+
+let own: Promise<TestCluster> | null = null;
+const leftOver = new Map<string, string>();
+
+// Sessions of a test's servers may outlive its own hooks, so the last word is spoken when the whole file is done.
+after(async () => {
+  for (const [name, url] of leftOver) await drop(url, name, 'with (force)');
+  await (await own)?.stop();
+});
+
+/** Address of the cluster: that of the run, or one of this file's own when it is run alone. */
+async function clusterUrl(): Promise<string> {
+  const shared = process.env.TRIGGERFS_TEST_POSTGRES;
+  if (shared !== undefined) return shared;
+  own ??= startCluster();
+  return (await own).url;
+}
+
+/** Makes a fresh migrated database for a test and returns its superuser address. It is dropped after the test. */
+export async function createDatabase(t: Pick<TestContext, 'after'>): Promise<string> {
+  return create(t, `template ${TEMPLATE}`);
+}
+
+/** Makes an empty database without our schema, for tests of migrations. */
+export async function createEmptyDatabase(t: Pick<TestContext, 'after'>): Promise<string> {
+  return create(t, 'template template0');
+}
+
+async function create(t: Pick<TestContext, 'after'>, how: string): Promise<string> {
+  const url = await clusterUrl();
+  const name = `test_${randomBytes(8).toString('hex')}`;
+  await administer(url, `create database ${name} ${how} strategy file_copy`);
+  leftOver.set(name, url);
+  t.after(async () => {
+    await drop(url, name, '').catch((error: { code?: string }) => {
+      if (error.code !== '55006') throw error;
+    });
+  });
+  return databaseUrl(url, name);
+}
+
+async function drop(url: string, name: string, how: string): Promise<void> {
+  await administer(url, `drop database if exists ${name} ${how}`);
+  leftOver.delete(name);
+}
+
+async function administer(url: string, statement: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    await client.query(statement);
+  } finally {
+    await client.end();
+  }
+}
