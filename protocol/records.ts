@@ -60,7 +60,8 @@ export const RecordFlag = Object.freeze({
 export const Layout = Object.freeze({
   request: { call: 0, route: 4, invocation: 8, timeoutMs: 24, credit: 28, resumeWorker: 32, payload: 36 },
   task: { run: 0, plan: 4, invocation: 8, timeoutMs: 24, credit: 28, attempt: 32, payload: 36 },
-  manifest: { call: 0, algorithm: 4, attempt: 5, expected: 6, workers: 8 },
+  /** `limitMs`: the broker ends the whole invocation this long after it accepted it (serial: one timeout per turn of the window). */
+  manifest: { call: 0, algorithm: 4, attempt: 5, expected: 6, limitMs: 8, workers: 12 },
   worker: { worker: 0, name: 4 },
   output: { call: 0, worker: 4, sequence: 8, data: 12 },
   result: { call: 0, worker: 4, durationUs: 8, exitCode: 12, verdict: 14, attempt: 15, signal: 16, error: 18, detail: 20 },
