@@ -1,7 +1,7 @@
 import { TriggerFsError } from '../protocol/errors.ts';
 import type { SessionResponse } from '../protocol/http/session.ts';
 import { callApi } from './api.ts';
-import type { Logger } from './logging.ts';
+import type { Log } from './logging.ts';
 import { Backoff } from './wire/backoff.ts';
 
 const RENEW_MARGIN_MS = 30_000;
@@ -24,7 +24,7 @@ export function logIn(api: string, method: LoginMethod): Promise<SessionResponse
 export class Credentials {
   readonly #api: string;
   readonly #method: LoginMethod | null;
-  readonly #log: Logger;
+  readonly #log: Log;
   readonly #listeners = new Set<(session: SessionResponse) => void>();
   readonly #backoff = new Backoff(500, 30_000);
   #session: SessionResponse | null;
@@ -33,7 +33,7 @@ export class Credentials {
   #stopped = false;
 
   /** `session` is an earlier login that may still be good; without `method` it cannot be replaced once ended. */
-  constructor(options: { api: string; method: LoginMethod | null; session?: SessionResponse; log: Logger }) {
+  constructor(options: { api: string; method: LoginMethod | null; session?: SessionResponse; log: Log }) {
     this.#api = options.api;
     this.#method = options.method;
     this.#log = options.log;

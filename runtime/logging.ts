@@ -2,6 +2,9 @@ import pino, { type Logger } from 'pino';
 
 export type { Logger } from 'pino';
 
+/** The part of a logger that libraries need, so that short programs can do without pino. */
+export type Log = Pick<Logger, 'debug' | 'info' | 'warn' | 'error'>;
+
 /** Where and how a process logs. */
 export interface LoggingOptions {
   /** `text`: the documented lines `2026/11/21 21:03:01 I: message`; `json`: one pino object per line. */

@@ -4,7 +4,7 @@ import type { BrokerAddress, Brokers, Hello, Refused, Welcome } from '../../prot
 import type { ChannelKey } from '../../protocol/http/session.ts';
 import { LIMITS } from '../../protocol/limits.ts';
 import { Layout, RecordType } from '../../protocol/records.ts';
-import type { Logger } from '../logging.ts';
+import type { Log } from '../logging.ts';
 import { Backoff } from './backoff.ts';
 import { Outbox } from './outbox.ts';
 
@@ -23,6 +23,8 @@ export interface UplinkEvents {
   batchEnd?(uplink: Uplink): void;
   /** The session is gone; a new one is tried with back-off unless the uplink was stopped. */
   lost(uplink: Uplink, reason: string): void;
+  /** An attempt ended before the session was open; the next one follows with back-off. */
+  failed?(uplink: Uplink, reason: string): void;
   /** The broker refused the session; credentials may need renewal. */
   refused(uplink: Uplink, refused: Refused): void;
   /** The broker shuts down: running work goes on here, new work belongs elsewhere. */
@@ -36,7 +38,7 @@ export interface UplinkOptions {
   readonly broker: BrokerAddress;
   readonly credentials: () => Promise<UplinkCredentials>;
   readonly events: UplinkEvents;
-  readonly log: Logger;
+  readonly log: Log;
 }
 
 /**
@@ -245,6 +247,7 @@ export class Uplink {
     this.#options.log.debug(`session with ${this.broker.endpoint} ended: ${reason}; next attempt in ${Math.round(pause)} ms`);
     this.#timer = setTimeout(() => void this.#connect(), pause);
     if (wasReady) this.#options.events.lost(this, reason);
+    else this.#options.events.failed?.(this, reason);
   }
 
   #close(linger: number): void {
