@@ -48,6 +48,8 @@ export const RecordFlag = Object.freeze({
   last: 0x01,
   /** REQUEST: this id may have been executed before; `resumeWorker` names where. */
   resume: 0x01,
+  /** REQUEST: the runs go on when the caller's session ends (fire and forget). */
+  detached: 0x02,
   /** CANCEL: the deadline passed (instead of the caller giving up). */
   timeout: 0x01,
 });

@@ -51,3 +51,31 @@ export const SessionResponse = Type.Object({
   brokers: Type.Array(BrokerSchema),
 });
 export type SessionResponse = Static<typeof SessionResponse>;
+
+/** Body of `POST /v1/renew`; may be left out. */
+export const RenewRequest = Type.Object(
+  {
+    /** Only brokers of this region are returned; all when absent. */
+    region: Type.Optional(Type.String({ maxLength: 64 })),
+  },
+  { additionalProperties: false },
+);
+
+/** Answer of `GET /v1/whoami`: what the caller's token is worth right now. */
+export const Whoami = Type.Object({
+  kind: Type.Union([Type.Literal('user'), Type.Literal('worker'), Type.Literal('token')]),
+  id: Type.Integer(),
+  identity: Type.String(),
+  team: Type.String(),
+  role: Type.String(),
+  /** Null: not limited by scopes. */
+  scopes: Type.Union([Type.Array(Type.String()), Type.Null()]),
+});
+export type Whoami = Static<typeof Whoami>;
+
+/** Answer of `GET /v1/jwks.json` (RFC 7517, RFC 8037). */
+export const JsonWebKeySet = Type.Object({
+  keys: Type.Array(
+    Type.Object({ kty: Type.String(), crv: Type.String(), x: Type.String(), kid: Type.String(), use: Type.String(), alg: Type.String() }),
+  ),
+});
