@@ -1,0 +1,73 @@
+import type { Algorithm } from '../../protocol/algorithms.ts';
+
+/** A member of a team, as far as a broker must know. */
+export interface MemberConfig {
+  readonly userId: number;
+  readonly identity: string;
+  readonly role: 'owner' | 'admin' | 'member' | 'viewer';
+  readonly active: boolean;
+  readonly epoch: number;
+}
+
+/** A worker of a team. */
+export interface WorkerConfig {
+  readonly id: number;
+  readonly identity: string;
+  readonly epoch: number;
+}
+
+/** A number of workers, or a share of those attached (`25%`). */
+export type Quota = { readonly count: number } | { readonly percent: number };
+
+/** A service, or (algorithm `direct`) a worker identity addressed as one. */
+export interface ServiceConfig {
+  /** Unique over services and workers: `s12` or `w12`. */
+  readonly key: string;
+  readonly teamId: number;
+  readonly name: string;
+  readonly algorithm: Algorithm;
+  readonly timeoutMs: number;
+  readonly window: Quota;
+  readonly maxErrors: Quota;
+  readonly failover: 'unstarted' | 'always';
+  readonly queueLimit: number;
+  readonly visibility: 'local' | 'team' | 'public';
+  readonly ownerId: number | null;
+  /** Plugins that may be called; null means all. */
+  readonly plugins: ReadonlySet<string> | null;
+  /** Ids of the attached workers in attach order. */
+  readonly workerIds: readonly number[];
+}
+
+/** An API token; the key of the map it lives in is the hex SHA-256 of the token. */
+export interface ApiTokenConfig {
+  readonly id: number;
+  readonly userId: number;
+  readonly scopes: readonly string[];
+  /** Milliseconds since 1970, null for no end. */
+  readonly expiresAt: number | null;
+}
+
+/** Everything a broker knows about one team: one consistent snapshot, replaced as a whole. */
+export interface TeamConfig {
+  readonly id: number;
+  readonly name: string;
+  readonly version: number;
+  readonly members: ReadonlyMap<number, MemberConfig>;
+  readonly workers: ReadonlyMap<number, WorkerConfig>;
+  /** By lower-case name; services and worker identities share one namespace. */
+  readonly services: ReadonlyMap<string, ServiceConfig>;
+  readonly apiTokens: ReadonlyMap<string, ApiTokenConfig>;
+  /** Ids of the triggers, for counting hits. */
+  readonly triggers: ReadonlySet<number>;
+}
+
+/** Parses a quota column: `2` or `25%`. */
+export function parseQuota(text: string): Quota {
+  return text.endsWith('%') ? { percent: Number(text.slice(0, -1)) } : { count: Number(text) };
+}
+
+/** How many of `total` workers a quota means; a share rounds up, so that `1%` of ten is one. */
+export function quotaOf(quota: Quota, total: number): number {
+  return 'count' in quota ? quota.count : Math.ceil((quota.percent * total) / 100);
+}

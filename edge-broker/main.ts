@@ -1,0 +1,37 @@
+import { TriggerFsError } from '../protocol/errors.ts';
+import { formatHelp, parseArguments } from '../runtime/arguments.ts';
+import { loadConfig } from '../runtime/config/index.ts';
+import { environment } from '../runtime/environment.ts';
+import { exitWith } from '../runtime/exit.ts';
+import { runUntilSignal } from '../runtime/lifecycle.ts';
+import { createLogger } from '../runtime/logging.ts';
+import { startBroker } from './broker.ts';
+
+const OPTIONS = {
+  config: { kind: 'value', value: 'FILE', doc: 'configuration file (triggerfs.toml)' },
+  debug: { kind: 'flag', doc: 'log sessions and configuration changes too' },
+  json: { kind: 'flag', doc: 'print a ready line as JSON on standard output, and log JSON' },
+  help: { kind: 'flag', doc: 'show this help' },
+} as const;
+
+/** The `triggerfs-broker` program. */
+export async function main(argv: readonly string[]): Promise<void> {
+  try {
+    const { options } = parseArguments(OPTIONS, argv);
+    if (options.help) {
+      process.stdout.write(formatHelp('triggerfs-broker [options]: routes requests to workers', OPTIONS));
+      return;
+    }
+    const env = environment();
+    const config = loadConfig(env, options.config);
+    const databaseUrl = config.broker.database || env.databaseUrl;
+    if (databaseUrl === undefined) throw new TriggerFsError('TFS_CONFIG', 'no database: set [broker] database or DATABASE_URL');
+    const level = options.debug ? 'debug' : (env.logLevel ?? 'info');
+    const log = createLogger({ name: 'triggerfs-broker', level, format: options.json ? 'json' : config.main.log_format });
+    const broker = await startBroker({ config, databaseUrl, log });
+    runUntilSignal({ log, stop: broker.stop, limitMs: config.broker.drain + 10_000, withParent: true });
+    if (options.json) process.stdout.write(`${JSON.stringify({ event: 'ready', broker: broker.endpoint, gateway: broker.gatewayUrl })}\n`);
+  } catch (error) {
+    exitWith('triggerfs-broker', error);
+  }
+}
