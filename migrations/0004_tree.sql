@@ -51,6 +51,7 @@ declare
   parent text := regexp_replace(new.path, '/[^/]+$', '');
   base text := regexp_replace(new.path, '^.*/', '');
 begin
+  perform pg_advisory_xact_lock(hashtext('triggerfs.tree'), new.team_id);
   if parent <> '' and not exists (select from triggerfs.directories d where d.team_id = new.team_id and d.path = parent) then
     raise exception 'directory % does not exist', parent using errcode = 'foreign_key_violation', constraint = 'directories_parent';
   end if;
@@ -66,6 +67,7 @@ create trigger directories_check before insert or update of path on triggerfs.di
 
 create function triggerfs.check_trigger_path() returns trigger language plpgsql as $$
 begin
+  perform pg_advisory_xact_lock(hashtext('triggerfs.tree'), new.team_id);
   if exists (
     select from triggerfs.directories p join triggerfs.directories c on c.team_id = p.team_id and c.path = p.path || '/' || new.name
     where p.team_id = new.team_id and p.id = new.directory_id

@@ -75,9 +75,9 @@ create function triggerfs.authenticate_worker(team_name text, worker_identity te
 $$;
 
 create function triggerfs.authenticate_token(hash bytea)
-  returns table (team_id integer, team text, user_id integer, identity text, role text, token_id integer, scopes text[], token_epoch integer)
+  returns table (team_id integer, team text, user_id integer, identity text, role text, token_id integer, scopes text[], token_epoch integer, expires_at timestamptz)
   language sql stable security definer set search_path = triggerfs, pg_temp as $$
-  select t.id, t.name, u.id, u.identity, m.role, k.id, k.scopes, u.token_epoch
+  select t.id, t.name, u.id, u.identity, m.role, k.id, k.scopes, u.token_epoch, k.expires_at
     from triggerfs.api_tokens k
     join triggerfs.teams t on t.id = k.team_id
     join triggerfs.users u on u.id = k.user_id and u.active

@@ -1,0 +1,121 @@
+import { randomUUID } from 'node:crypto';
+import type { FastifyRequest } from 'fastify';
+import { Type } from 'typebox';
+import { TriggerFsError } from '../../protocol/errors.ts';
+import { JsonWebKeySet, LoginRequest, RenewRequest, SessionResponse, Whoami, WorkerLoginRequest } from '../../protocol/http/session.ts';
+import type { App, Services } from '../context.ts';
+import { principalOf } from '../http/guard.ts';
+import { Attempts } from './attempts.ts';
+import { type Account, authenticateUser, authenticateWorker, revokeSession } from './repository.ts';
+import { REVOCATION_S, sessionEnd } from './sessions.ts';
+
+const FAILURES_PER_ACCOUNT = 5;
+const FAILURES_PER_ADDRESS = 60;
+
+/** Login of users and workers, renewal, logout and the public keys. */
+export function registerAuth(app: App, { database, logins, keys, sessions }: Services): void {
+  const perAccount = new Attempts(FAILURES_PER_ACCOUNT);
+  const perAddress = new Attempts(FAILURES_PER_ADDRESS);
+
+  /** Runs one check of credentials under both limits; only a wrong answer counts. */
+  async function attempt<T extends Account>(request: FastifyRequest, account: string, check: () => Promise<T | undefined>): Promise<T> {
+    const keyed = `${request.ip} ${account.toLowerCase()}`;
+    perAddress.begin(request.ip);
+    let counted = false;
+    try {
+      perAccount.begin(keyed);
+      counted = true;
+    } catch (error) {
+      perAddress.excuse(request.ip);
+      throw error;
+    }
+    let found: T | undefined;
+    let failed = false;
+    try {
+      found = await check();
+      failed = found === undefined;
+    } finally {
+      if (!failed) {
+        perAddress.excuse(request.ip);
+        if (counted) perAccount.excuse(keyed);
+      }
+    }
+    if (found === undefined) throw new TriggerFsError('TFS_BAD_CREDENTIALS', 'team, identity or secret is wrong');
+    return found;
+  }
+
+  app.post(
+    '/v1/login',
+    { config: { policy: 'public' }, schema: { summary: 'Log in as a user', body: LoginRequest, response: { 200: SessionResponse } } },
+    async (request) => {
+      const { team, identity, secret } = request.body;
+      const user = await attempt(request, `user ${team} ${identity}`, () => authenticateUser(logins, team, identity, secret));
+      const auth = Math.floor(Date.now() / 1000);
+      const session = { sid: randomUUID(), scopes: null, auth, notAfter: sessionEnd(auth, null), renewable: true };
+      return sessions.open({ ...user, kind: 'user', ...session }, undefined);
+    },
+  );
+
+  app.post(
+    '/v1/workers/login',
+    {
+      config: { policy: 'public' },
+      schema: { summary: 'Log in as a worker', body: WorkerLoginRequest, response: { 200: SessionResponse } },
+    },
+    async (request) => {
+      const { team, identity, token, region } = request.body;
+      const worker = await attempt(request, `worker ${team} ${identity}`, () => authenticateWorker(database, team, identity, token));
+      const auth = Math.floor(Date.now() / 1000);
+      const session = { sid: randomUUID(), scopes: null, auth, notAfter: sessionEnd(auth, null), renewable: true };
+      return sessions.open({ ...worker, kind: 'worker', role: 'worker', ...session }, region);
+    },
+  );
+
+  app.post(
+    '/v1/renew',
+    {
+      config: { policy: 'session' },
+      schema: {
+        summary: 'Fresh tokens for a session that is still good, or for an API token',
+        body: Type.Union([RenewRequest, Type.Null()]),
+        response: { 200: SessionResponse },
+      },
+    },
+    async (request) => {
+      const principal = principalOf(request);
+      if (!principal.renewable) throw new TriggerFsError('TFS_FORBIDDEN', 'renew with the API token itself');
+      return sessions.open(principal, request.body?.region);
+    },
+  );
+
+  app.post(
+    '/v1/logout',
+    { config: { policy: 'session' }, schema: { summary: 'End this session everywhere', response: { 204: Type.Null() } } },
+    async (request, reply) => {
+      const principal = principalOf(request);
+      if (principal.kind === 'token') throw new TriggerFsError('TFS_FORBIDDEN', 'an API token has no login to end; delete the token');
+      await database.fleet((tx) => revokeSession(tx, principal.sid, REVOCATION_S));
+      return reply.code(204).send(null);
+    },
+  );
+
+  app.get(
+    '/v1/whoami',
+    { config: { policy: 'session' }, schema: { summary: 'Who this token is', response: { 200: Whoami } } },
+    async (request) => {
+      const { kind, id, identity, team, role, scopes } = principalOf(request);
+      return { kind, id, identity, team, role, scopes: scopes === null ? null : [...scopes] };
+    },
+  );
+
+  for (const path of ['/v1/jwks.json', '/.well-known/jwks.json']) {
+    app.get(
+      path,
+      { config: { policy: 'public' }, schema: { summary: 'Public keys that verify tokens', response: { 200: JsonWebKeySet } } },
+      async (_request, reply) => {
+        reply.header('cache-control', 'public, max-age=60');
+        return { keys: keys.jsonWebKeys() };
+      },
+    );
+  }
+}

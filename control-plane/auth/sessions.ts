@@ -1,0 +1,79 @@
+import { createHash } from 'node:crypto';
+import { TriggerFsError } from '../../protocol/errors.ts';
+import type { SessionResponse } from '../../protocol/http/session.ts';
+import type { ClaimsInput } from '../../runtime/tokens.ts';
+import type { Database } from '../database.ts';
+import type { KeyRing } from '../keys/key-ring.ts';
+import type { Principal } from './principal.ts';
+import { reachableBrokers } from './repository.ts';
+
+const USER_LIFE_S = 10 * 60;
+const WORKER_LIFE_S = 60 * 60;
+const SESSION_LIFE_S = 30 * 86_400;
+
+/** How long a revoked session is remembered: no token lives longer. */
+export const REVOCATION_S: number = WORKER_LIFE_S + 300;
+
+/** End of a session that begins now, in seconds since 1970; `limit` is that of an API token. */
+export function sessionEnd(auth: number, limit: number | null): number {
+  return Math.min(auth + SESSION_LIFE_S, limit === null ? Number.POSITIVE_INFINITY : Math.floor(limit));
+}
+
+/**
+ * The session of an API token: always the same one, so that deleting the token revokes all tokens made from it.
+ * Its number is the start of a hash of the token's hash.
+ */
+export function apiTokenSession(hash: Buffer): string {
+  const hex = createHash('sha256').update('session').update(hash).digest('hex');
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
+}
+
+/** Makes tokens for those who proved who they are. */
+export class Sessions {
+  readonly #database: Database;
+  readonly #keys: KeyRing;
+
+  constructor(database: Database, keys: KeyRing) {
+    this.#database = database;
+    this.#keys = keys;
+  }
+
+  /**
+   * Fresh tokens with everything needed to reach the brokers.
+   * @throws TriggerFsError TFS_UNAUTHENTICATED when the session has come to its end
+   */
+  async open(principal: Principal, region: string | undefined): Promise<SessionResponse> {
+    const now = Math.floor(Date.now() / 1000);
+    const exp = Math.min(now + (principal.kind === 'worker' ? WORKER_LIFE_S : USER_LIFE_S), principal.notAfter);
+    if (exp <= now) throw new TriggerFsError('TFS_UNAUTHENTICATED', 'the session has come to its end; log in again');
+    const brokers = await reachableBrokers(this.#database, region);
+    const claims = claimsOf(principal, exp);
+    const { signer, channelKey } = this.#keys;
+    return {
+      apiToken: signer.sign(claims, 'triggerfs-api'),
+      edgeToken: signer.sign(claims, 'triggerfs-edge'),
+      expiresAt: exp,
+      team: principal.team,
+      identity: principal.identity,
+      role: principal.role,
+      channelKey,
+      brokers,
+    };
+  }
+}
+
+function claimsOf(principal: Principal, exp: number): ClaimsInput {
+  const claims = {
+    kind: principal.kind,
+    sub: String(principal.id),
+    team: principal.teamId,
+    teamName: principal.team,
+    identity: principal.identity,
+    role: principal.role,
+    epoch: principal.epoch,
+    sid: principal.sid,
+    auth: principal.auth,
+    exp,
+  };
+  return principal.scopes === null ? claims : { ...claims, scopes: [...principal.scopes] };
+}

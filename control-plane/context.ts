@@ -1,0 +1,27 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
+import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify';
+import type { Logger } from '../runtime/logging.ts';
+import type { Sessions } from './auth/sessions.ts';
+import type { Database } from './database.ts';
+import type { Metrics } from './health/metrics.ts';
+import type { KeyRing } from './keys/key-ring.ts';
+
+/** The API's Fastify, typed by its TypeBox schemas. */
+export type App = FastifyInstance<RawServerDefault, IncomingMessage, ServerResponse, FastifyBaseLogger, TypeBoxTypeProvider>;
+
+/** What routes work with. */
+export interface Services {
+  readonly database: Database;
+  /** Apart from `database`, so that a flood of password checks cannot take its connections. */
+  readonly logins: Database;
+  readonly keys: KeyRing;
+  readonly sessions: Sessions;
+  /** Null: not served. */
+  readonly metrics: Metrics | null;
+  readonly log: Logger;
+  /** bcrypt cost of new passwords. */
+  readonly passwordCost: number;
+  /** Requests per second and client address, averaged over a minute. */
+  readonly requestsPerSecond: number;
+}

@@ -1,0 +1,28 @@
+import type { Task, TaskList } from 'graphile-worker';
+import type { Database } from '../database.ts';
+import type { KeyRing } from '../keys/key-ring.ts';
+
+/** When the tasks run, in UTC. Several control-planes share one clock: each slot runs once. */
+export const CRONTAB = '* * * * * sweep_fleet ?max=3\n23 * * * * rotate_keys ?max=3';
+
+/** Removes what has ended by itself: brokers that are gone (with the presence they wrote) and revocations nobody needs. */
+export function sweepFleet(jobs: Database): Task {
+  return async () => {
+    // An hour is longer than any outage of the database should be: brokers that beat again are not forgotten.
+    await jobs.fleet(async (tx) => {
+      await tx.run(
+        `delete from triggerfs.brokers
+         where beat_at < now() - interval '1 hour' or (state = 'down' and beat_at < now() - interval '5 minutes')`,
+      );
+      await tx.run('delete from triggerfs.revoked_sessions where expires_at < now()');
+    });
+  };
+}
+
+/** All tasks of the control-plane. */
+export function taskList(jobs: Database, keys: KeyRing): TaskList {
+  return {
+    sweep_fleet: sweepFleet(jobs),
+    rotate_keys: async () => keys.rotate(),
+  };
+}

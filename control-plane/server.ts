@@ -1,0 +1,98 @@
+import type { AddressInfo } from 'node:net';
+import { migrate } from '../migrations/runner.ts';
+import { TriggerFsError } from '../protocol/errors.ts';
+import type { Config } from '../runtime/config/index.ts';
+import { Lifecycle, type Stoppable } from '../runtime/lifecycle.ts';
+import type { Logger } from '../runtime/logging.ts';
+import { createPool } from '../runtime/postgres/pool.ts';
+import { buildApp } from './app.ts';
+import { Sessions } from './auth/sessions.ts';
+import { Database } from './database.ts';
+import { Metrics } from './health/metrics.ts';
+import { Housekeeping } from './jobs/housekeeping.ts';
+import { taskList } from './jobs/tasks.ts';
+import { KeyRing } from './keys/key-ring.ts';
+
+/** Options of `startControlPlane`. */
+export interface ControlPlaneOptions {
+  readonly config: Config;
+  /** PostgreSQL, as a login that owns the database or may become its roles. */
+  readonly databaseUrl: string;
+  readonly log: Logger;
+  /** Default: `[control-plane] host`. */
+  readonly host?: string;
+  /** Default: `[control-plane] port`; 0 takes a free one. */
+  readonly port?: number;
+  /** bcrypt cost of new passwords, default 12. Only tests lower it. */
+  readonly passwordCost?: number;
+  /** Requests per second and client address, averaged over a minute. Default 100. */
+  readonly requestsPerSecond?: number;
+}
+
+/** A running control-plane. */
+export interface ControlPlane extends Stoppable {
+  /** Address of the API, such as `http://127.0.0.1:8642`. */
+  readonly url: string;
+}
+
+const PASSWORD_COST = 12;
+const REQUESTS_PER_SECOND = 100;
+const CONNECTIONS = 10;
+const LOGIN_CONNECTIONS = 2;
+
+/**
+ * Migrates the database and serves the API. Several control-planes may run on one database.
+ * @throws TriggerFsError TFS_UNAVAILABLE (database), TFS_DATABASE_NEWER, TFS_MIGRATION, TFS_CONFIG (address in use)
+ */
+export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
+  const { config, databaseUrl: url, log } = options;
+  const lifecycle = new Lifecycle(log);
+  try {
+    await migrate({ url });
+    const pool = createPool({ url, role: 'triggerfs_app', max: CONNECTIONS, name: 'triggerfs-control-plane', log });
+    lifecycle.add('database', () => pool.end());
+    const loginPool = createPool({ url, role: 'triggerfs_app', max: LOGIN_CONNECTIONS, name: 'triggerfs-login', log });
+    lifecycle.add('login database', () => loginPool.end());
+    const database = new Database(pool);
+    const keys = new KeyRing(database, log);
+    lifecycle.add('keys', () => keys.stop());
+    await keys.start();
+    const app = await buildApp({
+      database,
+      logins: new Database(loginPool),
+      keys,
+      sessions: new Sessions(database, keys),
+      metrics: config['control-plane'].metrics ? new Metrics(pool) : null,
+      log,
+      passwordCost: options.passwordCost ?? PASSWORD_COST,
+      requestsPerSecond: options.requestsPerSecond ?? REQUESTS_PER_SECOND,
+    });
+    lifecycle.add('HTTP', () => app.close());
+    const host = options.host ?? config['control-plane'].host;
+    await listen(app, host, options.port ?? config['control-plane'].port);
+    startHousekeeping(lifecycle, options, keys);
+    const { port } = app.server.address() as AddressInfo;
+    return { url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`, stop: () => lifecycle.stop() };
+  } catch (error) {
+    await lifecycle.stop();
+    throw error;
+  }
+}
+
+function startHousekeeping(lifecycle: Lifecycle, { databaseUrl: url, log }: ControlPlaneOptions, keys: KeyRing): void {
+  const owner = createPool({ url, max: 3, name: 'triggerfs-housekeeping', log });
+  lifecycle.add('housekeeping database', () => owner.end());
+  const jobs = createPool({ url, role: 'triggerfs_jobs', max: 1, name: 'triggerfs-jobs', log });
+  lifecycle.add('jobs database', () => jobs.end());
+  const housekeeping = new Housekeeping(owner, taskList(new Database(jobs), keys), log);
+  lifecycle.add('housekeeping', () => housekeeping.stop());
+  housekeeping.start();
+}
+
+async function listen(app: Awaited<ReturnType<typeof buildApp>>, host: string, port: number): Promise<void> {
+  try {
+    await app.listen({ host, port });
+  } catch (cause) {
+    throw new TriggerFsError('TFS_CONFIG', `cannot listen on ${host}:${port}: ${(cause as Error).message}`, { cause });
+  }
+}

@@ -1,0 +1,93 @@
+import { TriggerFsError } from '../../protocol/errors.ts';
+import type { ServiceChange, ServiceMember, ServiceView } from '../../protocol/http/service.ts';
+import { isAdmin, type Principal } from '../auth/principal.ts';
+import type { Transaction } from '../database.ts';
+import { ALIVE, Assignments, iso, oneOf, visible } from '../sql.ts';
+
+/** A service with what decides who may change it. */
+export interface ServiceRow extends ServiceView {
+  readonly ownerId: number | null;
+}
+
+const SERVICES = `select s.id, s.name, s.description, s.algorithm, s.timeout_ms as "timeoutMs", s."window", s.max_errors as "maxErrors",
+    s.failover, s.queue_limit as "queueLimit", s.visibility, s.plugins, s.history, o.identity as owner, s.owner_id as "ownerId",
+    ${iso('s.created_at')} as "createdAt", ${iso('s.updated_at')} as "updatedAt",
+    array(select w.identity from triggerfs.service_members m join triggerfs.workers w on w.team_id = m.team_id and w.id = m.worker_id
+      where m.team_id = s.team_id and m.service_id = s.id order by m.position) as workers,
+    array(select d.path || '/' || t.name from triggerfs.triggers t join triggerfs.directories d on d.team_id = t.team_id and d.id = t.directory_id
+      where t.team_id = s.team_id and t.service_id = s.id and ${visible('t', '$2', '$3')} order by 1) as triggers
+  from triggerfs.services s left join triggerfs.users o on o.id = s.owner_id
+  where s.team_id = $1 and ${visible('s', '$2', '$3')}`;
+
+function viewer(principal: Principal): unknown[] {
+  return [principal.teamId, principal.id, isAdmin(principal)];
+}
+
+/** Services that the caller sees. */
+export function listServices(tx: Transaction, principal: Principal): Promise<ServiceRow[]> {
+  return tx.rows<ServiceRow>(`${SERVICES} order by s.id`, viewer(principal));
+}
+
+/** A service by name or id (a number is always an id). @throws TriggerFsError TFS_UNKNOWN_SERVICE */
+export async function findService(tx: Transaction, principal: Principal, name: string | number): Promise<ServiceRow> {
+  const where = oneOf(name, 's.name', 's.id', '$4');
+  const [service] = await tx.rows<ServiceRow>(`${SERVICES} and ${where}`, [...viewer(principal), name]);
+  if (service === undefined) throw new TriggerFsError('TFS_UNKNOWN_SERVICE', `the team has no service ${name}`);
+  return service;
+}
+
+/** Makes a service with defaults; it is seen only by its owner until its visibility is raised. Returns its id. */
+export async function createService(tx: Transaction, principal: Principal, name: string): Promise<number> {
+  const [row] = await tx.rows<{ id: number }>(
+    `insert into triggerfs.services (team_id, name, visibility, owner_id) values ($1, $2, 'local', $3) returning id`,
+    [principal.teamId, name, principal.id],
+  );
+  return (row as { id: number }).id;
+}
+
+/** Changes a service. */
+export async function changeService(tx: Transaction, teamId: number, id: number, change: ServiceChange): Promise<void> {
+  const assignments = new Assignments(teamId, id)
+    .set('name', change.name)
+    .set('description', change.description)
+    .set('algorithm', change.algorithm)
+    .set('timeout_ms', change.timeoutMs)
+    .set('window', change.window)
+    .set('max_errors', change.maxErrors)
+    .set('failover', change.failover)
+    .set('queue_limit', change.queueLimit)
+    .set('visibility', change.visibility)
+    .set('plugins', change.plugins)
+    .set('history', change.history);
+  if (assignments.isEmpty) return;
+  await tx.run(`update triggerfs.services set ${assignments.sql} where team_id = $1 and id = $2`, assignments.values);
+}
+
+/** Deletes a service; its triggers stay without one. */
+export async function deleteService(tx: Transaction, teamId: number, id: number): Promise<void> {
+  await tx.run('delete from triggerfs.services where team_id = $1 and id = $2', [teamId, id]);
+}
+
+/** Workers of a service in attach order. */
+export function listServiceWorkers(tx: Transaction, teamId: number, serviceId: number): Promise<ServiceMember[]> {
+  return tx.rows<ServiceMember>(
+    `select row_number() over (order by m.position)::integer as "order", w.identity as worker,
+       case when exists (select from triggerfs.presence p join triggerfs.brokers b on b.id = p.broker_id
+         where p.team_id = w.team_id and p.worker_id = w.id and b.state <> 'down' and b.beat_at > now() - ${ALIVE})
+       then 'ONLINE' else 'DISCONNECTED' end as state
+     from triggerfs.service_members m join triggerfs.workers w on w.team_id = m.team_id and w.id = m.worker_id
+     where m.team_id = $1 and m.service_id = $2 order by m.position`,
+    [teamId, serviceId],
+  );
+}
+
+/** Attaches a worker as the last one. */
+export async function attachWorker(tx: Transaction, teamId: number, serviceId: number, workerId: number): Promise<void> {
+  await tx.run('insert into triggerfs.service_members (team_id, service_id, worker_id) values ($1, $2, $3)', [teamId, serviceId, workerId]);
+}
+
+/** Detaches a worker. False: it was not attached. */
+export async function detachWorker(tx: Transaction, teamId: number, serviceId: number, workerId: number): Promise<boolean> {
+  const sql = 'delete from triggerfs.service_members where team_id = $1 and service_id = $2 and worker_id = $3';
+  return (await tx.run(sql, [teamId, serviceId, workerId])) > 0;
+}

@@ -1,0 +1,120 @@
+import { Type } from 'typebox';
+import { TriggerFsError } from '../../protocol/errors.ts';
+import { listOf, ObjectParams, type Role } from '../../protocol/http/common.ts';
+import { PasswordChange, UserChange, UserCreate, UserView } from '../../protocol/http/user.ts';
+import { Attempts } from '../auth/attempts.ts';
+import type { Principal } from '../auth/principal.ts';
+import type { App, Services } from '../context.ts';
+import { principalOf } from '../http/guard.ts';
+import * as users from './repository.ts';
+
+const MAX_SECRET_BYTES = 72;
+const PASSWORD_FAILURES = 5;
+
+/** Members of the team, and the caller's own password. */
+export function registerUsers(app: App, { database, logins, passwordCost }: Services): void {
+  const attempts = new Attempts(PASSWORD_FAILURES);
+
+  app.get(
+    '/v1/users',
+    { config: { policy: 'read' }, schema: { summary: 'Members of the team', response: { 200: listOf(UserView) } } },
+    async (request) => {
+      const { teamId } = principalOf(request);
+      return { items: await database.inTeam(teamId, (tx) => users.listMembers(tx, teamId)) };
+    },
+  );
+
+  app.get(
+    '/v1/users/:name',
+    { config: { policy: 'read' }, schema: { summary: 'A member of the team', params: ObjectParams, response: { 200: UserView } } },
+    async (request) => {
+      const { teamId } = principalOf(request);
+      return database.inTeam(teamId, (tx) => users.findMember(tx, teamId, request.params.name));
+    },
+  );
+
+  app.post(
+    '/v1/users',
+    {
+      config: { policy: 'administer' },
+      schema: { summary: 'Make a user, or let an existing one join', body: UserCreate, response: { 201: UserView } },
+    },
+    async (request, reply) => {
+      const principal = principalOf(request);
+      const { identity, email, secret, role = 'member' } = request.body;
+      assertMayGive(principal, role);
+      if (secret !== undefined) assertSecret(secret);
+      // Hashing takes long, so it runs where logins do.
+      const member = await logins.inTeam(principal.teamId, async (tx) => {
+        const id =
+          secret === undefined
+            ? await users.findAccount(tx, identity)
+            : await users.createAccount(tx, { identity, email: email ?? null, secret, cost: passwordCost });
+        await users.addMember(tx, principal.teamId, id, role);
+        return users.findMember(tx, principal.teamId, id);
+      });
+      return reply.code(201).send(member);
+    },
+  );
+
+  app.patch(
+    '/v1/users/:name',
+    {
+      config: { policy: 'administer' },
+      schema: { summary: 'Change the role of a member', params: ObjectParams, body: UserChange, response: { 200: UserView } },
+    },
+    async (request) => {
+      const principal = principalOf(request);
+      return database.inTeam(principal.teamId, async (tx) => {
+        const member = await users.findMember(tx, principal.teamId, request.params.name);
+        assertMayGive(principal, member.role);
+        assertMayGive(principal, request.body.role);
+        await users.changeRole(tx, principal.teamId, member.id, request.body.role);
+        return { ...member, role: request.body.role };
+      });
+    },
+  );
+
+  app.delete(
+    '/v1/users/:name',
+    { config: { policy: 'administer' }, schema: { summary: 'Remove a member', params: ObjectParams, response: { 204: Type.Null() } } },
+    async (request, reply) => {
+      const principal = principalOf(request);
+      await database.inTeam(principal.teamId, async (tx) => {
+        const member = await users.findMember(tx, principal.teamId, request.params.name);
+        assertMayGive(principal, member.role);
+        await users.removeMember(tx, principal.teamId, member.id);
+      });
+      return reply.code(204).send(null);
+    },
+  );
+
+  app.put(
+    '/v1/password',
+    {
+      config: { policy: 'person' },
+      schema: { summary: 'Change the own password and end all sessions', body: PasswordChange, response: { 204: Type.Null() } },
+    },
+    async (request, reply) => {
+      const { id } = principalOf(request);
+      const { secret, newSecret } = request.body;
+      assertSecret(newSecret);
+      attempts.begin(String(id));
+      const changed = await logins.fleet((tx) => users.changePassword(tx, id, { current: secret, next: newSecret, cost: passwordCost }));
+      if (!changed) throw new TriggerFsError('TFS_BAD_CREDENTIALS', 'the current password is another one');
+      attempts.excuse(String(id));
+      return reply.code(204).send(null);
+    },
+  );
+}
+
+/** Only owners make, change and remove owners. */
+function assertMayGive(principal: Principal, role: Role): void {
+  if (role === 'owner' && principal.role !== 'owner') throw new TriggerFsError('TFS_FORBIDDEN', 'only owners decide who is an owner');
+}
+
+function assertSecret(secret: string): void {
+  const bytes = Buffer.byteLength(secret);
+  if (bytes > MAX_SECRET_BYTES)
+    throw new TriggerFsError('TFS_BAD_REQUEST', `the password has ${bytes} bytes, more than ${MAX_SECRET_BYTES}`);
+}
