@@ -1,0 +1,50 @@
+/**
+ * Builds dist/ and links our programs into node_modules/.bin, so that `npx triggerfs-client` works in a checkout.
+ * npm runs it after `npm ci`, possibly with an older Node than the pinned one; hence plain JavaScript.
+ */
+import { spawnSync } from 'node:child_process';
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const binaries = join(root, 'node_modules', '.bin');
+
+/** The pinned Node where its install script ran, else the one that runs this script. */
+function pinnedNode() {
+  const pinned = join(binaries, 'node');
+  return existsSync(pinned) ? pinned : process.execPath;
+}
+
+/** Tests and benchmarks are type-checked by `npm run types`; nobody needs them to run the programs. */
+function projects() {
+  const { references } = JSON.parse(readFileSync(join(root, 'tsconfig.json'), 'utf8'));
+  return references.map(({ path }) => path).filter((path) => path !== './test');
+}
+
+/** Compiles all projects, or explains why not. */
+function build() {
+  const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
+  if (!existsSync(compiler)) {
+    process.stdout.write('typescript is not installed (npm ci --omit=dev): dist/ stays as it is\n');
+    return;
+  }
+  const { status } = spawnSync(pinnedNode(), [compiler, '-b', ...projects()], { cwd: root, stdio: 'inherit' });
+  if (status !== 0) process.exit(status ?? 1);
+}
+
+/** npm links the programs of dependencies only; without links of our own, npx would install this package into its cache first. */
+function link() {
+  const { bin } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  mkdirSync(binaries, { recursive: true });
+  for (const [name, file] of Object.entries(bin)) {
+    const program = join(root, file);
+    if (!existsSync(program)) continue;
+    chmodSync(program, 0o755);
+    rmSync(join(binaries, name), { force: true });
+    symlinkSync(relative(binaries, program), join(binaries, name));
+  }
+}
+
+build();
+link();
