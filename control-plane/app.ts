@@ -12,7 +12,7 @@ import { registerBrokers } from './brokers/routes.ts';
 import type { App, Services } from './context.ts';
 import { registerDirectories } from './directories/routes.ts';
 import { registerHealth } from './health/routes.ts';
-import { registerGuard } from './http/guard.ts';
+import { type RouteInfo, registerGuard } from './http/guard.ts';
 import { registerProblems } from './http/problems.ts';
 import type { KeyRing } from './keys/key-ring.ts';
 import { registerServices } from './services/routes.ts';
@@ -29,7 +29,7 @@ const BODY_BYTES = 1024 * 1024;
  * Builds the API: problem documents, rate limit, guard, OpenAPI and all routes, in the order in which a request meets them.
  * @throws Error when a route declares no policy
  */
-export async function buildApp(services: Services): Promise<App> {
+export async function buildApp(services: Services): Promise<{ app: App; routes: readonly RouteInfo[] }> {
   const app: App = Fastify({
     loggerInstance: services.log.child({}, { level: services.log.level === 'debug' ? 'debug' : 'warn' }) as FastifyBaseLogger,
     bodyLimit: BODY_BYTES,
@@ -61,10 +61,10 @@ export async function buildApp(services: Services): Promise<App> {
       components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } } },
     },
   });
-  registerGuard(app, new Authenticator(services.database));
+  const routes = registerGuard(app, new Authenticator(services.database));
   registerRoutes(app, services);
   await app.ready();
-  return app;
+  return { app, routes };
 }
 
 function registerRoutes(app: App, services: Services): void {

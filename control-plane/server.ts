@@ -7,8 +7,10 @@ import type { Logger } from '../runtime/logging.ts';
 import { createPool } from '../runtime/postgres/pool.ts';
 import { buildApp } from './app.ts';
 import { Sessions } from './auth/sessions.ts';
+import type { App } from './context.ts';
 import { Database } from './database.ts';
 import { Metrics } from './health/metrics.ts';
+import type { RouteInfo } from './http/guard.ts';
 import { Housekeeping } from './jobs/housekeeping.ts';
 import { taskList } from './jobs/tasks.ts';
 import { KeyRing } from './keys/key-ring.ts';
@@ -33,6 +35,8 @@ export interface ControlPlaneOptions {
 export interface ControlPlane extends Stoppable {
   /** Address of the API, such as `http://127.0.0.1:8642`. */
   readonly url: string;
+  /** Every route with its policy. */
+  readonly routes: readonly RouteInfo[];
 }
 
 const PASSWORD_COST = 12;
@@ -57,7 +61,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     const keys = new KeyRing(database, log);
     lifecycle.add('keys', () => keys.stop());
     await keys.start();
-    const app = await buildApp({
+    const { app, routes } = await buildApp({
       database,
       logins: new Database(loginPool),
       keys,
@@ -72,7 +76,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     await listen(app, host, options.port ?? config['control-plane'].port);
     startHousekeeping(lifecycle, options, keys);
     const { port } = app.server.address() as AddressInfo;
-    return { url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`, stop: () => lifecycle.stop() };
+    return { routes, url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`, stop: () => lifecycle.stop() };
   } catch (error) {
     await lifecycle.stop();
     throw error;
@@ -89,7 +93,7 @@ function startHousekeeping(lifecycle: Lifecycle, { databaseUrl: url, log }: Cont
   housekeeping.start();
 }
 
-async function listen(app: Awaited<ReturnType<typeof buildApp>>, host: string, port: number): Promise<void> {
+async function listen(app: App, host: string, port: number): Promise<void> {
   try {
     await app.listen({ host, port });
   } catch (cause) {

@@ -15,14 +15,26 @@ declare module 'fastify' {
   }
 }
 
+/** A registered route, for documents and tests. */
+export interface RouteInfo {
+  readonly method: string;
+  readonly url: string;
+  readonly policy: PolicyName;
+}
+
 /**
  * Deny by default: refuses to register a route that declares no policy, and lets a request pass only after its caller
- * is known and admitted, before its body is read.
+ * is known and admitted, before its body is read. Returns the routes, which grow as they are registered.
  */
-export function registerGuard(app: FastifyInstance, authenticator: Authenticator): void {
+export function registerGuard(app: FastifyInstance, authenticator: Authenticator): readonly RouteInfo[] {
+  const routes: RouteInfo[] = [];
   app.decorateRequest('principal', null);
   app.addHook('onRoute', (route) => {
-    if (!isPolicy(route.config?.policy)) throw new Error(`the route ${route.method} ${route.url} declares no policy`);
+    const policy = route.config?.policy;
+    if (!isPolicy(policy)) throw new Error(`the route ${route.method} ${route.url} declares no policy`);
+    for (const method of [route.method].flat()) routes.push({ method, url: route.url, policy });
+    // For the OpenAPI document.
+    if (route.schema !== undefined && policy !== 'public') Object.assign(route.schema, { security: [{ bearer: [] }] });
   });
   app.addHook('onRequest', async (request) => {
     if (request.is404) return;
@@ -35,6 +47,7 @@ export function registerGuard(app: FastifyInstance, authenticator: Authenticator
   app.addHook('preValidation', async (request) => {
     assertSane([request.params, request.query, request.body]);
   });
+  return routes;
 }
 
 /** Who makes the request; only in routes that are not public. */
