@@ -64,6 +64,7 @@ export class PendingCall implements Call {
   cancelled = false;
   resume: boolean;
   resumeWorker: number;
+  readonly detached: boolean;
   /** Milliseconds for the wire; 0 is the service's default. */
   readonly timeoutMs: number;
   /** In milliseconds of performance.now(). */
@@ -97,6 +98,7 @@ export class PendingCall implements Call {
     this.manualCredit = options.manualCredit === true;
     this.resume = options.resume === true;
     this.resumeWorker = options.resumeWorker ?? 0;
+    this.detached = options.detached === true;
     this.tag = options.tag;
   }
 

@@ -24,6 +24,8 @@ export interface SendOptions {
   /** This id may have been executed before: a worker that knows it answers again instead of executing it again. */
   readonly resume?: boolean;
   readonly resumeWorker?: number;
+  /** The runs go on when this client's session ends: for fire and forget, where nobody waits at a terminal. */
+  readonly detached?: boolean;
   /** Output bytes that a run may send before more is granted. */
   readonly creditBytes?: number;
   /** The sender grants credit by `call.grant`; otherwise it is granted as output is delivered. */

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Dealer } from 'zeromq';
 import { MalformedBatchError, readBatch, readJson } from '../../protocol/batch.ts';
 import type { BrokerAddress, Brokers, Hello, Refused, Welcome } from '../../protocol/control.ts';
@@ -7,6 +8,9 @@ import { Layout, RecordType } from '../../protocol/records.ts';
 import type { Log } from '../logging.ts';
 import { Backoff } from './backoff.ts';
 import { Outbox } from './outbox.ts';
+
+/** How long a stop waits until what is collected was sent, and the transport after that. */
+const STOP_MS = 500;
 
 /** What an uplink needs for one connection attempt; asked for anew each time, so that keys and tokens may change. */
 export interface UplinkCredentials {
@@ -100,9 +104,9 @@ export class Uplink {
     this.#clearTimer();
     if (outbox !== null) {
       outbox.reserve(RecordType.bye, 0, 0);
-      await Promise.race([outbox.flushed(), new Promise((resolve) => setTimeout(resolve, 500))]);
+      await Promise.race([outbox.flushed(), sleep(STOP_MS, undefined, { ref: false })]);
     }
-    this.#close(500);
+    this.#close(STOP_MS);
   }
 
   /** Tells the broker about a fresh token, so that the session outlives the old one. */
@@ -239,6 +243,7 @@ export class Uplink {
   };
 
   #lose(reason: string): void {
+    if (this.#state === 'stopped') return;
     const wasReady = this.#state === 'ready';
     this.#state = 'waiting';
     this.#close(0);
