@@ -39,10 +39,12 @@ export class AnswerReader {
     const limitMs = batch.readUInt32LE(start + Layout.manifest.limitMs);
     const workers = start + Layout.manifest.workers;
     if (!call.cancelled && limitMs > call.timeoutMs) call.deadline = performance.now() + limitMs;
-    call.resumeWorker = end - workers === 4 ? batch.readUInt32LE(workers) : 0;
-    if (attempt === call.attempt) return;
-    if (call.attempt >= 0) call.forgetRuns();
+    const only = end - workers === 4 ? batch.readUInt32LE(workers) : 0;
+    if (only !== 0) call.resumeWorker = only;
+    if (attempt === call.attempt && only === call.manifestWorker) return;
+    if (call.attempt >= 0 && attempt !== call.attempt) call.forgetRuns();
     call.attempt = attempt;
+    call.manifestWorker = only;
     if (call.handlers.manifest !== undefined) call.handlers.manifest(manifestOf(call, session, batch, start, end), call);
   }
 
@@ -105,7 +107,10 @@ function verdictOf(worker: string, batch: Buffer, start: number, end: number): R
 function manifestOf(call: PendingCall, session: Session, batch: Buffer, start: number, end: number): Manifest {
   const { manifest } = Layout;
   const workers: string[] = [];
-  for (let at = start + manifest.workers; at + 4 <= end; at += 4) workers.push(session.workerName(batch.readUInt32LE(at)));
+  for (let at = start + manifest.workers; at + 4 <= end; at += 4) {
+    const worker = batch.readUInt32LE(at);
+    if (worker !== 0) workers.push(session.workerName(worker));
+  }
   return {
     get invocation() {
       return formatInvocationId(call.invocation);

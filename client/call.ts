@@ -69,7 +69,9 @@ export class PendingCall implements Call {
   readonly timeoutMs: number;
   /** In milliseconds of performance.now(). */
   deadline = 0;
+  /** Of the newest manifest: its attempt, and its worker when it names exactly one. */
   attempt = -1;
+  manifestWorker = 0;
   firstRun: RunProgress | null = null;
   moreRuns: RunProgress[] | null = null;
   outcome: Outcome | null = null;

@@ -2,7 +2,7 @@ import { ERRORS, type ErrorCode } from '../protocol/errors.ts';
 import type { VerdictName } from '../protocol/verdicts.ts';
 import type { Outcome, RunVerdict } from './answers.ts';
 
-/** From good to bad: the verdict of an invocation is the worst of its runs. */
+/** From good to bad: the verdict of an invocation is the worst of its runs. Runs that were skipped because others failed weigh little. */
 const SEVERITY: readonly VerdictName[] = ['ok', 'failed', 'cancelled', 'timeout', 'expired', 'busy', 'no-worker', 'worker-lost', 'denied'];
 
 const VERDICT_ERRORS: Readonly<Record<VerdictName, ErrorCode | null>> = {
@@ -36,11 +36,17 @@ export function joinOutcome(sum: Outcome | null, run: RunVerdict): Outcome {
   const reached = run.worker === '' ? 0 : 1;
   if (sum === null) return { verdict: run.verdict, exitCode, runs: reached, error, detail: run.detail };
   const worse = SEVERITY.indexOf(run.verdict) > SEVERITY.indexOf(sum.verdict);
+  const verdict = worse ? run.verdict : sum.verdict;
   return {
-    verdict: worse ? run.verdict : sum.verdict,
-    exitCode: Math.max(sum.exitCode, exitCode),
+    verdict,
+    exitCode: Math.max(countedCode(verdict, sum.verdict, sum.exitCode), countedCode(verdict, run.verdict, exitCode)),
     runs: sum.runs + reached,
     error: worse ? error : sum.error,
     detail: worse ? run.detail : sum.detail,
   };
+}
+
+/** A cancelled run's exit code counts only when nothing worse happened: it must not hide the plugin's own. */
+function countedCode(overall: VerdictName, verdict: VerdictName, exitCode: number): number {
+  return verdict === 'cancelled' && overall !== 'cancelled' ? 0 : exitCode;
 }
