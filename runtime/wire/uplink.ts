@@ -23,6 +23,8 @@ export interface UplinkEvents {
   ready(uplink: Uplink, welcome: Welcome): void;
   /** A record that is not part of the session's own business. The body is valid only during the call. */
   record(uplink: Uplink, type: number, flags: number, batch: Buffer, start: number, end: number): void;
+  /** The broker answered a ping. */
+  heartbeat?(uplink: Uplink): void;
   /** A batch was read completely: a place for work that is done once for many records. */
   batchEnd?(uplink: Uplink): void;
   /** The session is gone; a new one is tried with back-off unless the uplink was stopped. */
@@ -201,8 +203,9 @@ export class Uplink {
   };
 
   #visitSession(type: number, flags: number, batch: Buffer, start: number, end: number): void {
-    if (type === RecordType.pong) return;
-    if (type === RecordType.ping) {
+    if (type === RecordType.pong) {
+      this.#options.events.heartbeat?.(this);
+    } else if (type === RecordType.ping) {
       this.#outbox?.copy(RecordType.pong, 0, batch, start, end);
     } else if (type === RecordType.welcome) {
       this.#ready(readJson(batch, start, end) as unknown as Welcome);

@@ -1,0 +1,3 @@
+import { serve } from '../sdk/index.ts';
+
+serve((message) => message.payload);
