@@ -1,0 +1,389 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Log } from '../../runtime/logging.ts';
+import { InvocationIds } from '../../runtime/wire/invocation-id.ts';
+import { FsError } from '../errno.ts';
+import type { Journal } from './journal.ts';
+import { SpoolLock } from './lock.ts';
+import type { Message, Part, StoredResponse } from './message.ts';
+import { MessageQueue, QUEUE_BYTES, QUEUE_MESSAGES } from './queue.ts';
+import { appendPart, recover } from './recovery.ts';
+import { type DeadLetter, SpoolStore } from './store.ts';
+
+/** What a message costs beside its payload, for the size limit. */
+const OVERHEAD_BYTES = 64;
+/** The journal is settled into the database when it holds this much. */
+const SETTLE_BYTES = 4 * 1024 * 1024;
+const SETTLE_MESSAGES = 1024;
+/** A journal that cannot be settled may grow to this before writes are refused. */
+const JOURNAL_LIMIT_BYTES = 128 * 1024 * 1024;
+const IDLE_SETTLE_MS = 500;
+const RETRY_SETTLE_MS = 2_000;
+
+/** Options of `Spool.open`. */
+export interface SpoolOptions {
+  /** Folder of its files; made when missing. */
+  readonly folder: string;
+  /** Bytes above which writes are refused. */
+  readonly limitBytes: number;
+  readonly log: Log;
+  /** Called (outside of any write) when a trigger has messages to send. */
+  readonly onAccepted: (trigger: number) => void;
+}
+
+interface NewPart {
+  readonly trigger: number;
+  readonly handle: number;
+  readonly data: Buffer;
+}
+
+/**
+ * The local spool: what was written and not yet answered, in order per trigger.
+ *
+ * A message is accepted (in the journal, so it survives kill -9) → settled (moved to the database in bulk, only if it
+ * is still unanswered by then) → done (answered or dead; its journal record or row is void). A healthy system rarely
+ * touches the database: most messages are done before the journal is settled.
+ */
+export class Spool {
+  readonly #store: SpoolStore;
+  readonly #journal: Journal;
+  readonly #lock: SpoolLock;
+  readonly #options: SpoolOptions;
+  readonly #ids = new InvocationIds();
+  readonly #queues = new Map<number, MessageQueue>();
+  readonly #parts = new Map<number, Part>();
+  readonly #dirtyResponses = new Map<number, StoredResponse>();
+  readonly #woken = new Set<number>();
+  readonly #recoveredUpTo: number;
+  #sequence: number;
+  #generation: number;
+  // What the next commit is about.
+  readonly #batch: Message[] = [];
+  #newPart: NewPart | null = null;
+  #consumed = 0;
+  #unsettled: Message[] = [];
+  #liveUnsettled = 0;
+  #syncUnsettled = false;
+  #answered: number[] = [];
+  #deletions: number[] = [];
+  #deadLetters: DeadLetter[] = [];
+  #usedBytes: number;
+  #turn: NodeJS.Immediate | null = null;
+  #settleTimer: NodeJS.Timeout | null = null;
+  #settleFailed = false;
+  #closed = false;
+
+  /** Opens a spool and brings back what an earlier process left. @throws TriggerFsError TFS_CONFLICT when it is in use */
+  static open(options: SpoolOptions): Spool {
+    mkdirSync(options.folder, { recursive: true, mode: 0o700 });
+    return new Spool(options);
+  }
+
+  private constructor(options: SpoolOptions) {
+    this.#options = options;
+    this.#lock = new SpoolLock(join(options.folder, 'spool.lock'));
+    this.#store = new SpoolStore(join(options.folder, 'spool.db'));
+    const recovered = recover(this.#store, join(options.folder, 'spool.journal'), this.#ids);
+    this.#journal = recovered.journal;
+    this.#generation = recovered.generation;
+    this.#sequence = recovered.lastSequence;
+    this.#recoveredUpTo = recovered.lastSequence;
+    this.#usedBytes = 0;
+    for (const { trigger, messages, bytes } of this.#store.pending()) {
+      this.#usedBytes += bytes + messages * OVERHEAD_BYTES;
+      this.#queues.set(trigger, new MessageQueue(true));
+    }
+  }
+
+  /** Triggers that have messages from an earlier process. */
+  get triggers(): readonly number[] {
+    return [...this.#queues.keys()];
+  }
+
+  /** Bytes of unanswered messages, and the limit. */
+  get usage(): { readonly usedBytes: number; readonly limitBytes: number } {
+    return { usedBytes: this.#usedBytes, limitBytes: this.#options.limitBytes };
+  }
+
+  /** The store, for what is neither message nor response. */
+  readState(key: string): string | null {
+    return this.#store.readState(key);
+  }
+
+  /** Keeps a value for the next process. */
+  writeState(key: string, value: string): void {
+    this.#store.writeState(key, value);
+  }
+
+  /**
+   * Collects a message for the next `commit`. `payload` is kept: it must be the caller's own copy.
+   * `handle` is the open file whose parts it contains; 0 for none.
+   */
+  message(trigger: number, payload: Buffer, handle: number): void {
+    this.#sequence += 1;
+    const message: Message = {
+      sequence: this.#sequence,
+      trigger,
+      invocation: this.#ids.next(),
+      acceptedAt: Date.now(),
+      payload,
+      resume: false,
+      settled: false,
+      done: false,
+    };
+    this.#batch.push(message);
+    if (handle !== 0) this.#consumed = handle;
+    this.#journal.message(message, handle);
+  }
+
+  /** Collects bytes of an open file that are no message yet; `data` is kept. */
+  part(trigger: number, handle: number, data: Buffer): void {
+    this.#newPart = { trigger, handle, data };
+    this.#journal.part(trigger, handle, data);
+  }
+
+  /** Collects the note that the parts of an open file are void. */
+  drop(handle: number): void {
+    this.#consumed = handle;
+    this.#journal.drop(handle);
+  }
+
+  /** The bytes of an open file that are no message yet. */
+  parts(handle: number): Part | undefined {
+    return this.#parts.get(handle);
+  }
+
+  /**
+   * Makes what was collected safe, all or nothing; one commit is about one open file.
+   * `sync`: also against power loss.
+   * @throws FsError ENOSPC when the spool or the disk is full
+   */
+  commit(sync: boolean): void {
+    const batch = this.#batch;
+    const bytes = this.#batchBytes();
+    try {
+      this.#checkRoom(bytes);
+      this.#journal.commit(sync);
+    } catch (error) {
+      this.#journal.rollback();
+      this.#forgetBatch();
+      throw error instanceof FsError ? error : new FsError('ENOSPC', 'the spool cannot be written', { cause: error });
+    }
+    this.#usedBytes += bytes;
+    this.#syncUnsettled ||= sync;
+    this.#applyParts();
+    for (const message of batch) this.#queue(message);
+    this.#forgetBatch();
+    this.#schedule();
+  }
+
+  /** Notes that an open file was closed: should this process die now, its parts are still a message. @throws FsError */
+  closed(handle: number, sync: boolean): void {
+    const part = this.#parts.get(handle);
+    if (part === undefined || part.closed) return;
+    this.#journal.closed(handle);
+    this.commit(sync);
+    part.closed = true;
+  }
+
+  /** Makes everything accepted so far safe against power loss. */
+  sync(): void {
+    this.#journal.commit(true);
+  }
+
+  /** Sequence of the newest message of a trigger that this process accepted; 0 for none. */
+  newest(trigger: number): number {
+    return this.#queues.get(trigger)?.newestSequence ?? 0;
+  }
+
+  /** Takes the next message of a trigger, oldest first; null when there is none. It is the caller's until `done` or `dead`. */
+  next(trigger: number): Message | null {
+    const queue = this.#queues.get(trigger);
+    if (queue === undefined) return null;
+    if (queue.length === 0 && queue.overflows && !this.#load(trigger, queue)) return null;
+    return queue.shift() ?? null;
+  }
+
+  /** The message was answered: it is never sent again. */
+  done(message: Message): void {
+    this.#finish(message);
+    this.#answered.push(message.sequence);
+    this.#schedule();
+  }
+
+  /** The message is given up; it is kept in the table dead_letters. */
+  dead(message: Message, path: string, reason: string): void {
+    this.#finish(message);
+    this.#deadLetters.push({ message, path, reason });
+    this.#schedule();
+  }
+
+  /** Keeps the last response of a trigger; it reaches the disk with the next settling. */
+  saveResponse(trigger: number, response: StoredResponse): void {
+    this.#dirtyResponses.set(trigger, response);
+    this.#schedule();
+  }
+
+  /** The last responses that an earlier process kept. */
+  readResponses(): Map<number, StoredResponse> {
+    return this.#store.readResponses();
+  }
+
+  /** Moves everything to the database. Returns false (and tries again later) when the database cannot take it. */
+  settle(): boolean {
+    const generation = this.#generation + 1;
+    try {
+      // The database must be on the disk before the journal, which may hold messages safe from power loss, starts over.
+      this.#store.transaction(this.#syncUnsettled, () => this.#moveAll(generation));
+    } catch (err) {
+      if (!this.#settleFailed) this.#options.log.error({ err }, 'the spool’s database cannot be written; trying again');
+      this.#settleFailed = true;
+      return false;
+    }
+    this.#settleFailed = false;
+    this.#generation = generation;
+    this.#journal.restart(generation);
+    for (const message of this.#unsettled) message.settled = true;
+    this.#unsettled = [];
+    this.#liveUnsettled = 0;
+    this.#syncUnsettled = false;
+    this.#answered = [];
+    this.#deletions = [];
+    this.#deadLetters = [];
+    this.#dirtyResponses.clear();
+    return true;
+  }
+
+  /** Settles and closes the files. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.#turn !== null) clearImmediate(this.#turn);
+    if (this.#settleTimer !== null) clearTimeout(this.#settleTimer);
+    if (this.settle()) this.#store.shrink();
+    this.#journal.close();
+    this.#store.close();
+    this.#lock.release();
+  }
+
+  #checkRoom(bytes: number): void {
+    if (bytes <= 0) return;
+    if (this.#usedBytes + bytes > this.#options.limitBytes) {
+      throw new FsError('ENOSPC', `the spool holds ${this.#usedBytes} bytes, its limit is ${this.#options.limitBytes}`);
+    }
+    if (this.#journal.position + this.#journal.collected > JOURNAL_LIMIT_BYTES) {
+      throw new FsError('ENOSPC', 'the spool’s database cannot be written');
+    }
+  }
+
+  /** What the batch adds to the used bytes; turning parts into a message adds nothing, so that it never fails for room. */
+  #batchBytes(): number {
+    let bytes = 0;
+    for (const message of this.#batch) bytes += message.payload.length + OVERHEAD_BYTES;
+    if (this.#consumed !== 0) bytes -= partBytes(this.#parts.get(this.#consumed));
+    const added = this.#newPart;
+    if (added === null) return bytes;
+    const fresh = added.handle === this.#consumed || !this.#parts.has(added.handle);
+    return bytes + added.data.length + (fresh ? OVERHEAD_BYTES : 0);
+  }
+
+  #applyParts(): void {
+    if (this.#consumed !== 0) this.#parts.delete(this.#consumed);
+    const added = this.#newPart;
+    if (added !== null) appendPart(this.#parts, added.trigger, added.handle, added.data);
+  }
+
+  #forgetBatch(): void {
+    this.#batch.length = 0;
+    this.#newPart = null;
+    this.#consumed = 0;
+  }
+
+  #queue(message: Message): void {
+    this.#unsettled.push(message);
+    this.#liveUnsettled += 1;
+    let queue = this.#queues.get(message.trigger);
+    if (queue === undefined) {
+      queue = new MessageQueue(false);
+      this.#queues.set(message.trigger, queue);
+    }
+    queue.push(message);
+    this.#woken.add(message.trigger);
+  }
+
+  #finish(message: Message): void {
+    message.done = true;
+    this.#usedBytes -= message.payload.length + OVERHEAD_BYTES;
+    if (message.settled) this.#deletions.push(message.sequence);
+    else this.#liveUnsettled -= 1;
+  }
+
+  /** Reads the next messages of an overflowing queue; false when the database fails. */
+  #load(trigger: number, queue: MessageQueue): boolean {
+    if (this.#unsettled.length > 0 && !this.settle()) return false;
+    const messages = this.#store.readMessages(trigger, queue.lastSequence, QUEUE_MESSAGES, QUEUE_BYTES);
+    for (const message of messages) message.resume = message.sequence <= this.#recoveredUpTo;
+    queue.load(messages);
+    queue.overflows = queue.full;
+    return true;
+  }
+
+  /** Runs once at the end of a turn, after the writer got its answer. */
+  #schedule(): void {
+    this.#turn ??= setImmediate(() => this.#endTurn());
+  }
+
+  #endTurn(): void {
+    this.#turn = null;
+    for (const trigger of this.#woken) this.#options.onAccepted(trigger);
+    this.#woken.clear();
+    this.#noteAnswered();
+    const full =
+      this.#liveUnsettled >= SETTLE_MESSAGES || this.#journal.position >= SETTLE_BYTES || this.#deletions.length >= SETTLE_MESSAGES;
+    if (full && !this.#settleFailed) this.settle();
+    else this.#settleLater();
+  }
+
+  /** Makes answers outlast a crash; rows of settled messages go at the next settling. */
+  #noteAnswered(): void {
+    if (this.#answered.length === 0) return;
+    try {
+      this.#journal.answered(this.#answered);
+      this.#journal.commit(false);
+      this.#answered = [];
+    } catch {
+      // The disk is full: the next settling deletes the rows, and until then a crash only sends a known id again.
+      this.#journal.rollback();
+    }
+  }
+
+  #settleLater(): void {
+    if (this.#settleTimer !== null || this.#closed) return;
+    const dirty = this.#deletions.length > 0 || this.#deadLetters.length > 0 || this.#dirtyResponses.size > 0 || this.#settleFailed;
+    if (!dirty) return;
+    this.#settleTimer = setTimeout(
+      () => {
+        this.#settleTimer = null;
+        if (!this.settle()) this.#settleLater();
+      },
+      this.#settleFailed ? RETRY_SETTLE_MS : IDLE_SETTLE_MS,
+    );
+    this.#settleTimer.unref();
+  }
+
+  #moveAll(generation: number): void {
+    const store = this.#store;
+    for (const sequence of this.#deletions) store.deleteMessage(sequence);
+    for (const message of this.#unsettled) if (!message.done) store.insertMessage(message);
+    store.replaceParts(this.#parts);
+    const now = Date.now();
+    for (const letter of this.#deadLetters) store.insertDeadLetter(letter, now);
+    if (this.#deadLetters.length > 0) store.trimDeadLetters(this.#options.limitBytes / 10);
+    for (const [trigger, response] of this.#dirtyResponses) store.saveResponse(trigger, response);
+    store.writeState('generation', String(generation));
+  }
+}
+
+function partBytes(part: Part | undefined): number {
+  return part === undefined ? 0 : part.bytes + OVERHEAD_BYTES;
+}
