@@ -2,9 +2,6 @@ import type { BenchReport } from '../report/comparison.ts';
 import type { Platform } from '../stage/platform.ts';
 import type { Stage } from '../stage/stage.ts';
 
-/** Region of the broker that most benchmarks share. */
-export const MAIN_REGION = 'main';
-
 /** What a benchmark works with. */
 export interface BenchContext {
   readonly stage: Stage;

@@ -6,9 +6,10 @@ import { type BenchReport, type Comparison, compare, type Promised } from '../re
 import { interleave } from '../report/rounds.ts';
 import { median } from '../report/statistics.ts';
 import type { LoadResult } from '../roles/closed-loop.ts';
+import { MAIN_REGION } from '../stage/platform.ts';
 import { childrenOf, cpuSeconds } from '../stage/processes.ts';
 import { RoleProcess } from '../stage/role.ts';
-import { type Bench, type BenchContext, MAIN_REGION } from './bench.ts';
+import type { Bench, BenchContext } from './bench.ts';
 import { untilAnswered } from './warm-up.ts';
 
 const PAYLOAD_BYTES = 128;
@@ -59,13 +60,14 @@ async function startOurs({ stage, platform }: BenchContext): Promise<Peer> {
   const content = await started.team('echo');
   const [login] = await content.service('echo-service', ['echo-worker']);
   if (login === undefined) throw new Error('no worker was made');
-  const broker = await started.broker('echo-broker', MAIN_REGION);
+  const broker = await started.mainBroker();
   const worker = started.worker(content, login, MAIN_REGION, { concurrency: 4096 });
   const load = await RoleProcess.start(stage, 'triggerfs-requester', {
     api: started.api,
     ...content.account,
     service: 'echo-service',
     plugin: 'echo',
+    region: MAIN_REGION,
   });
   await untilAnswered(load, PAYLOAD_BYTES);
   const plugins = childrenOf(worker.pid).map((pid) => ({ name: 'plugin', pid }));

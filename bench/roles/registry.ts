@@ -10,6 +10,9 @@ export const ROLES = {
   'gearman-worker': async () => (await import('../gearman/worker.ts')).start,
   'spawn-loop': async () => (await import('./spawn-loop.ts')).start,
   'webhook-requester': async () => (await import('./webhook-requester.ts')).start,
+  'file-writer': async () => (await import('./file-writer.ts')).start,
+  'noop-mount': async () => (await import('./noop-mount.ts')).start,
+  'idle-workers': async () => (await import('./idle-workers.ts')).start,
 } as const;
 
 /** Name of a role. */

@@ -13,6 +13,7 @@ export interface TriggerFsTarget {
   readonly secret: string;
   readonly service: string;
   readonly plugin: string;
+  readonly region: string;
 }
 
 const HANDLERS: CallHandlers = {
@@ -22,10 +23,10 @@ const HANDLERS: CallHandlers = {
 
 /** Requests through a broker, by the client library: CURVE and tokens as always. */
 export async function start(target: TriggerFsTarget): Promise<Role> {
-  const { api, team, identity, secret, service, plugin } = target;
+  const { api, team, identity, secret, service, plugin, region } = target;
   const log = silentLogger();
   const credentials = new Credentials({ api, method: { kind: 'user', team, identity, secret }, log });
-  const client = new Client({ credentials, log, agent: 'bench' });
+  const client = new Client({ credentials, log, agent: 'bench', region });
   await client.start();
   const route = client.route({ service, plugin });
   const requester: Requester = {

@@ -1,6 +1,7 @@
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { libfuseEnvironment } from '../../fs/libfuse.ts';
 import { migrate } from '../../migrations/runner.ts';
 import { silentLogger } from '../../runtime/logging.ts';
 import { packageRoot } from '../../runtime/package-root.ts';
@@ -9,6 +10,9 @@ import { Content, type WorkerLogin } from './content.ts';
 import type { Program } from './program.ts';
 import type { Stage } from './stage.ts';
 import { writeToml } from './toml.ts';
+
+/** Region of the broker that most benchmarks share. */
+export const MAIN_REGION = 'main';
 
 /** A broker of the stage. */
 export interface BrokerProcess {
@@ -27,6 +31,7 @@ export class Platform {
   readonly api: string;
   readonly databaseUrl: string;
   readonly #stage: Stage;
+  #mainBroker: Promise<BrokerProcess> | null = null;
 
   private constructor(stage: Stage, databaseUrl: string, api: string) {
     this.#stage = stage;
@@ -55,6 +60,12 @@ export class Platform {
     const content = await Content.create(this.databaseUrl, name);
     this.#stage.add(`content of ${name}`, () => content.close());
     return content;
+  }
+
+  /** The broker that benchmarks share; started on first use. */
+  mainBroker(): Promise<BrokerProcess> {
+    this.#mainBroker ??= this.broker('broker', MAIN_REGION);
+    return this.#mainBroker;
   }
 
   /** Starts a broker in a region. */
@@ -101,12 +112,13 @@ export class Platform {
       main: { api: this.api, team, identity, secret, region },
       triggerfs: { mountpoint: folder, spool: this.#stage.subfolder(`${name}-spool`) },
     });
-    const program = startPart(this.#stage, name, 'fs', ['-config', config, '-json']);
+    const env = libfuseEnvironment(this.#stage.folder);
+    const program = startPart(this.#stage, name, 'fs', ['-config', config, '-json'], env);
     await program.ready();
     return program;
   }
 }
 
-function startPart(stage: Stage, name: string, part: string, args: readonly string[]): Program {
-  return stage.startNode(name, [join(packageRoot(), part, 'bin.ts'), ...args]);
+function startPart(stage: Stage, name: string, part: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): Program {
+  return stage.startNode(name, [join(packageRoot(), part, 'bin.ts'), ...args], env);
 }

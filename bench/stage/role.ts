@@ -22,8 +22,14 @@ export class RoleProcess {
   }
 
   /** Starts a role and resolves when it is ready for commands. */
-  static async start<N extends RoleName>(stage: Stage, role: N, parameters: RoleParameters[N], name: string = role): Promise<RoleProcess> {
-    const process = new RoleProcess(stage.startNode(name, [BIN, role]));
+  static async start<N extends RoleName>(
+    stage: Stage,
+    role: N,
+    parameters: RoleParameters[N],
+    name: string = role,
+    env: Readonly<Record<string, string>> = {},
+  ): Promise<RoleProcess> {
+    const process = new RoleProcess(stage.startNode(name, [BIN, role], env));
     await process.call(parameters);
     return process;
   }
