@@ -27,7 +27,7 @@ const IMMEDIATE_ATTRIBUTES = ['getxattr', 'listxattr', 'setxattr', 'removexattr'
  * direct_io: each write(2) arrives whole and `cat` reads files of size 0. big_writes: up to 128 KiB at once.
  * hard_remove: no .fuse_hidden files. The short timeouts let changes made elsewhere show at once.
  */
-const OPTIONS = 'triggerfs,direct_io,big_writes,hard_remove,use_ino,attr_timeout=0.2,entry_timeout=0.2';
+export const MOUNT_OPTIONS = 'triggerfs,direct_io,big_writes,hard_remove,use_ino,attr_timeout=0.2,entry_timeout=0.2';
 
 /** Native threads may look at their mount after it is gone, so no instance is ever collected. */
 const everMounted: FuseInstance[] = [];
@@ -58,7 +58,7 @@ export class FuseMount {
     const Fuse = prepare(loadFuse(), options.unmount);
     const timeout = Object.fromEntries([...IMMEDIATE, ...IMMEDIATE_ATTRIBUTES].map((name) => [name, false]));
     const fuse = new Fuse(options.mountpoint, handlersOf(options.operations, options.log), {
-      fsname: OPTIONS,
+      fsname: MOUNT_OPTIONS,
       defaultPermissions: true,
       allowOther: options.allowOther,
       timeout: { ...timeout, default: OPERATION_TIMEOUT_MS },
