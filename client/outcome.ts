@@ -3,7 +3,7 @@ import type { VerdictName } from '../protocol/verdicts.ts';
 import type { Outcome, RunVerdict } from './answers.ts';
 
 /** From good to bad: the verdict of an invocation is the worst of its runs. Runs that were skipped because others failed weigh little. */
-const SEVERITY: readonly VerdictName[] = ['ok', 'failed', 'cancelled', 'timeout', 'expired', 'busy', 'no-worker', 'worker-lost', 'denied'];
+const SEVERITY: readonly VerdictName[] = ['ok', 'cancelled', 'failed', 'timeout', 'expired', 'busy', 'no-worker', 'worker-lost', 'denied'];
 
 const VERDICT_ERRORS: Readonly<Record<VerdictName, ErrorCode | null>> = {
   ok: null,

@@ -191,6 +191,13 @@ export const ERRORS = Object.freeze({
     retryable: true,
     hint: 'Start a broker so that the spool drains, or raise spool_limit.',
   },
+  TFS_OUTPUT: {
+    number: 64,
+    status: 500,
+    exitCode: 74,
+    retryable: false,
+    hint: 'Check the disk or the program that the output goes to.',
+  },
 } satisfies Record<string, ErrorDefinition>);
 
 /** A code of the registry. */

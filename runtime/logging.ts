@@ -1,6 +1,8 @@
 import pino, { type Logger } from 'pino';
+import { timestamp } from './timestamp.ts';
 
 export type { Logger } from 'pino';
+export { timestamp } from './timestamp.ts';
 
 /** The part of a logger that libraries need, so that short programs can do without pino. */
 export type Log = Pick<Logger, 'debug' | 'info' | 'warn' | 'error'>;
@@ -41,13 +43,6 @@ export function createLogger(options: LoggingOptions): Logger {
 /** A logger that drops everything, for libraries used without one. */
 export function silentLogger(): Logger {
   return pino({ level: 'silent' });
-}
-
-/** `2026/11/21 21:14:06`, local time, as the documented screens show it. */
-export function timestamp(date: Date): string {
-  const pad = (value: number): string => String(value).padStart(2, '0');
-  const day = `${date.getFullYear()}/${pad(date.getMonth() + 1)}/${pad(date.getDate())}`;
-  return `${day} ${pad(date.getHours())}:${pad(date.getMinutes())}:${pad(date.getSeconds())}`;
 }
 
 function formatLine(line: string): string {

@@ -1,0 +1,93 @@
+import { TriggerFsError } from '../../protocol/errors.ts';
+import { formatHelp } from '../../runtime/arguments.ts';
+import { loadConfig } from '../../runtime/config/index.ts';
+import { type Environment, environment } from '../../runtime/environment.ts';
+import { exitWith } from '../../runtime/exit.ts';
+import type { Log } from '../../runtime/logging.ts';
+import { VERSION } from '../../runtime/version.ts';
+import { Client } from '../client.ts';
+import type { Invocation } from '../invocation.ts';
+import { Interruption } from './interruption.ts';
+import { JsonScreen } from './json-screen.ts';
+import { logInWithCache } from './login.ts';
+import { type CommandLine, OPTIONS, type Order, orderOf, parseCommandLine } from './options.ts';
+import { readPayload } from './payload.ts';
+import { RawScreen, type Screen, TextScreen } from './screen.ts';
+import { Sink } from './sink.ts';
+
+const PROGRAM = 'triggerfs-client';
+const USAGE = `usage: ${PROGRAM} -service NAME -plugin NAME [-command TEXT] [OPTIONS]`;
+/** How long a broker is looked for; less when the request's own time limit is shorter. */
+const CONNECT_MS = 3_000;
+const SILENT: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
+
+/** Runs the program `triggerfs-client` and ends the process with its exit code. */
+export async function main(argv: readonly string[]): Promise<void> {
+  let options: CommandLine | null = null;
+  try {
+    options = parseCommandLine(argv);
+    if (options.help) process.stdout.write(formatHelp(USAGE, OPTIONS));
+    else if (options.version) process.stdout.write(`${VERSION}\n`);
+    else process.exit(await run(options, environment()));
+  } catch (thrown) {
+    if (options?.json === true) {
+      const { code, message, definition } = TriggerFsError.from(thrown);
+      process.stdout.write(`${JSON.stringify({ event: 'error', error: code, detail: message, hint: definition.hint })}\n`);
+    }
+    exitWith(PROGRAM, thrown);
+  }
+}
+
+/** Makes the request and shows it; returns the exit code. */
+async function run(options: CommandLine, env: Environment): Promise<number> {
+  const config = loadConfig(env, options.config);
+  const order = orderOf(options, config);
+  const interruption = new Interruption();
+  const out = new Sink(process.stdout, (error) => interruption.outputBroken(error));
+  const err = new Sink(process.stderr, () => {});
+  const log = options.debug ? await debugLog() : SILENT;
+  const credentials = logInWithCache(config, options, env, log);
+  const startMs = Math.min(CONNECT_MS, order.timeoutMs);
+  const { region } = config.main;
+  const client = new Client({ credentials, log, region, agent: `${PROGRAM}/${VERSION}`, sessions: 1, startMs });
+  try {
+    const begun = performance.now();
+    const [payload] = await interruption.race(Promise.all([readPayload(options.command, process.stdin), client.start()]));
+    const invocation = client.invoke({ ...order, payload, signal: interruption.signal });
+    const shown = show(invocation, screenOf(options, order, out, err, env), begun, [out, err]);
+    return interruption.exitCode(await Promise.race([shown, interruption.broken]));
+  } catch (error) {
+    if (interruption.signal.aborted) return interruption.exitCode(null);
+    throw error;
+  } finally {
+    await client.stop();
+    credentials.stop();
+  }
+}
+
+async function show(invocation: Invocation, screen: Screen, begun: number, sinks: readonly Sink[]): Promise<number> {
+  let exitCode = 0;
+  for await (const event of invocation.events()) {
+    if (event.kind === 'manifest') screen.manifest(event.manifest);
+    else if (event.kind === 'output') screen.output(event.chunk);
+    else if (event.kind === 'verdict') screen.verdict(event.verdict);
+    else {
+      exitCode = event.outcome.exitCode;
+      screen.done(event.outcome, performance.now() - begun);
+    }
+    for (const sink of sinks) await sink.ready();
+  }
+  for (const sink of sinks) await sink.flushed();
+  return exitCode;
+}
+
+function screenOf(options: CommandLine, order: Order, out: Sink, err: Sink, env: Environment): Screen {
+  if (options.json) return new JsonScreen(order, out);
+  return options.raw ? new RawScreen(out, err) : new TextScreen(order, out, err, !env.noColor);
+}
+
+/** pino costs more start-up time than everything else here, so it is loaded only when it is wanted. */
+async function debugLog(): Promise<Log> {
+  const { createLogger } = await import('../../runtime/logging.ts');
+  return createLogger({ name: PROGRAM, format: 'text', level: 'debug' });
+}

@@ -1,0 +1,76 @@
+import { TriggerFsError } from '../../protocol/errors.ts';
+import { LIMITS } from '../../protocol/limits.ts';
+import { isArgumentName, isPluginName, parseServiceAddress } from '../../protocol/names.ts';
+import { parseDuration } from '../../protocol/quantity.ts';
+import { parseArguments } from '../../runtime/arguments.ts';
+import type { Config } from '../../runtime/config/index.ts';
+
+/** Options of `triggerfs-client`. */
+export const OPTIONS = {
+  service: { kind: 'value', value: 'NAME', doc: 'Service, identity of a worker, or TEAM/SERVICE of another team.' },
+  plugin: { kind: 'value', value: 'NAME', doc: 'Plugin that the worker runs, such as command/command.' },
+  command: { kind: 'value', value: 'TEXT', doc: 'The message; standard input when absent.' },
+  args: { kind: 'values', value: 'KEY=VALUE', doc: 'Argument of the plugin; may be repeated.' },
+  timeout: { kind: 'value', value: 'DURATION', doc: 'Time limit, such as 500ms, 10s or 5m.' },
+  raw: { kind: 'flag', doc: 'Pass the output through as it is, without any other line.' },
+  json: { kind: 'flag', doc: 'Print one JSON object per line.' },
+  config: { kind: 'value', value: 'FILE', doc: 'The configuration file.' },
+  team: { kind: 'value', value: 'NAME', doc: 'Team to log in to, instead of the configured one.' },
+  identity: { kind: 'value', value: 'NAME', doc: 'Identity to log in with, instead of the configured one.' },
+  debug: { kind: 'flag', doc: 'Log what happens on the wire to standard error.' },
+  version: { kind: 'flag', doc: 'Show the version.' },
+  help: { kind: 'flag', doc: 'Show this help.' },
+} as const;
+
+/** The command line, parsed but not yet joined with the configuration. */
+export type CommandLine = ReturnType<typeof parseArguments<typeof OPTIONS>>['options'];
+
+/** What to request. */
+export interface Order {
+  readonly service: string;
+  readonly plugin: string;
+  readonly args: Readonly<Record<string, string>>;
+  readonly timeoutMs: number;
+}
+
+/** Parses the command line. @throws TriggerFsError TFS_USAGE */
+export function parseCommandLine(argv: readonly string[]): CommandLine {
+  const { options, words } = parseArguments(OPTIONS, argv);
+  if (words[0] !== undefined) throw new TriggerFsError('TFS_USAGE', `unexpected word ${words[0]}; quote a message of several words`);
+  if (options.raw && options.json) throw new TriggerFsError('TFS_USAGE', '-raw and -json exclude each other');
+  return options;
+}
+
+/** What the command line and the configuration ask for. @throws TriggerFsError TFS_USAGE, TFS_BAD_NAME, TFS_BAD_TIMEOUT, TFS_TOO_LARGE */
+export function orderOf(options: CommandLine, config: Config): Order {
+  const section = config['triggerfs-client'];
+  const service = options.service ?? section.service;
+  const plugin = options.plugin ?? section.plugin;
+  if (service === '') throw new TriggerFsError('TFS_USAGE', 'no -service is given');
+  if (plugin === '') throw new TriggerFsError('TFS_USAGE', 'no -plugin is given');
+  if (parseServiceAddress(service) === null) throw new TriggerFsError('TFS_BAD_NAME', `-service ${service} is no name of a service`);
+  if (!isPluginName(plugin)) throw new TriggerFsError('TFS_BAD_NAME', `-plugin ${plugin} is no name of a plugin`);
+  const timeoutMs = options.timeout === undefined ? section.timeout : timeoutOf(options.timeout);
+  return { service, plugin, args: argumentsOf(options.args), timeoutMs };
+}
+
+function timeoutOf(text: string): number {
+  const ms = parseDuration(text);
+  if (ms === null || ms > LIMITS.maxTimeoutMs) throw new TriggerFsError('TFS_BAD_TIMEOUT', `-timeout ${text} is no possible time limit`);
+  return ms;
+}
+
+function argumentsOf(pairs: readonly string[]): Record<string, string> {
+  const args: Record<string, string> = {};
+  for (const pair of pairs) {
+    const split = pair.indexOf('=');
+    const name = split < 0 ? pair : pair.slice(0, split);
+    if (split < 0) throw new TriggerFsError('TFS_USAGE', `-args ${name} lacks its value: write -args ${name}=VALUE`);
+    if (!isArgumentName(name)) throw new TriggerFsError('TFS_USAGE', `-args: ${JSON.stringify(name)} is no name of an argument`);
+    if (Object.hasOwn(args, name)) throw new TriggerFsError('TFS_USAGE', `-args ${name} is given twice`);
+    args[name] = pair.slice(split + 1);
+  }
+  const bytes = Buffer.byteLength(JSON.stringify(args));
+  if (bytes > LIMITS.argsBytes) throw new TriggerFsError('TFS_TOO_LARGE', `-args: ${bytes} bytes in all, at most ${LIMITS.argsBytes}`);
+  return args;
+}
