@@ -9,7 +9,9 @@ import { Directory } from './directory/directory.ts';
 import { Doorbell } from './directory/doorbell.ts';
 import { Registration } from './directory/registration.ts';
 import { Dispatcher } from './dispatch/dispatcher.ts';
+import { Gateway } from './gateway/gateway.ts';
 import { loadIdentity } from './identity.ts';
+import { BrokerMetrics } from './metrics.ts';
 import { Admission } from './session/admission.ts';
 import { Authenticator } from './session/authenticator.ts';
 import { Sessions } from './session/sessions.ts';
@@ -33,7 +35,7 @@ export interface Broker extends Stoppable {
   readonly endpoint: string;
   readonly publicKey: string;
   /** Address of the HTTP gateway. */
-  readonly gatewayUrl: string | null;
+  readonly gatewayUrl: string;
   readonly dispatcher: Dispatcher;
   readonly sessions: Sessions;
   readonly directory: Directory;
@@ -96,9 +98,23 @@ export async function startBroker({ config, databaseUrl, log }: BrokerOptions): 
     lifecycle.add('sweeper', () => clearInterval(timer));
     writer.start();
     lifecycle.add('bulk writer', () => writer.stop());
+    const metrics = new BrokerMetrics({ dispatcher, sessions, transport, admission, gateway: () => gateway });
+    const gateway: Gateway = new Gateway({
+      host: section.gateway_host,
+      port: section.gateway_port,
+      brokerId: identity.id,
+      directory,
+      authenticator,
+      sessions,
+      pool,
+      metrics: section.metrics ? metrics : null,
+      log,
+    });
+    const gatewayUrl = await gateway.start();
+    lifecycle.add('gateway', () => gateway.stop());
     const registration = new Registration(
       pool,
-      { id: identity.id, endpoint, gatewayUrl: null, publicKey: identity.publicKey, region: section.region },
+      { id: identity.id, endpoint, gatewayUrl, publicKey: identity.publicKey, region: section.region },
       writer.presenceChanged,
       log,
     );
@@ -107,13 +123,13 @@ export async function startBroker({ config, databaseUrl, log }: BrokerOptions): 
     const doorbell = new Doorbell({ url: databaseUrl, ring: () => directory.sync(), log });
     doorbell.start();
     lifecycle.add('doorbell', () => doorbell.stop());
-    lifecycle.add('sessions', () => drain({ registration, sessions, dispatcher, transport, limitMs: section.drain, log }));
-    log.info(`broker ${identity.id} listens on ${endpoint}`);
+    lifecycle.add('sessions', () => drain({ registration, gateway, sessions, dispatcher, transport, limitMs: section.drain, log }));
+    log.info(`broker ${identity.id} listens on ${endpoint}, its gateway on ${gatewayUrl}`);
     return {
       id: identity.id,
       endpoint,
       publicKey: identity.publicKey,
-      gatewayUrl: null,
+      gatewayUrl,
       dispatcher,
       sessions,
       directory,
@@ -127,6 +143,7 @@ export async function startBroker({ config, databaseUrl, log }: BrokerOptions): 
 
 interface DrainParts {
   readonly registration: Registration;
+  readonly gateway: Gateway;
   readonly sessions: Sessions;
   readonly dispatcher: Dispatcher;
   readonly transport: Transport;
@@ -135,9 +152,10 @@ interface DrainParts {
 }
 
 /** Peers learn first and have a moment to turn to other brokers, so that hardly a request is refused; then running work ends. */
-async function drain({ registration, sessions, dispatcher, transport, limitMs, log }: DrainParts): Promise<void> {
+async function drain({ registration, gateway, sessions, dispatcher, transport, limitMs, log }: DrainParts): Promise<void> {
   const limit = Date.now() + limitMs;
   sessions.announceDrain();
+  gateway.drain();
   await registration.drain();
   await pause(DRAIN_NOTICE_MS);
   dispatcher.draining = true;

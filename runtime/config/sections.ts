@@ -44,6 +44,7 @@ export const SECTIONS = {
     port: integer('Port for workers and clients; 0 takes a free one.', 5555, 0, 65_535),
     gateway_host: text('Address of the HTTP gateway.', '127.0.0.1'),
     gateway_port: integer('Port of the HTTP gateway; 0 takes a free one.', 8643, 0, 65_535),
+    metrics: flag('Serve /metrics at the gateway.', true),
     advertise: text('Address that peers connect to, `tcp://host:port`; empty means host and port.'),
     region: text('Region of this broker.', 'default'),
     keyfile: text('File with this broker’s CURVE key pair and id; made when missing.', './.triggerfs/broker.key'),

@@ -1,0 +1,122 @@
+import type { AddressInfo } from 'node:net';
+import type { FastifyInstance } from 'fastify';
+import type { Pool } from 'pg';
+import { TriggerFsError } from '../../protocol/errors.ts';
+import type { Logger } from '../../runtime/logging.ts';
+import type { Directory } from '../directory/directory.ts';
+import type { BrokerMetrics } from '../metrics.ts';
+import type { Authenticator } from '../session/authenticator.ts';
+import type { Sessions } from '../session/sessions.ts';
+import { buildApp } from './app.ts';
+import { Bearers } from './bearers.ts';
+import { Budget } from './budget.ts';
+import { Callers } from './callers.ts';
+import { DatabaseProbe } from './database-probe.ts';
+
+const BODIES_BYTES = 128 * 1024 * 1024;
+const OUTPUTS_BYTES = 64 * 1024 * 1024;
+const SWEEP_MS = 5_000;
+const REFRESH_INTERVAL_MS = 1_000;
+/** How long answers may take to reach their readers once the gateway stops. */
+const FLUSH_MS = 1_000;
+
+/** Options of the gateway. */
+export interface GatewayOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly brokerId: string;
+  readonly directory: Directory;
+  readonly authenticator: Authenticator;
+  readonly sessions: Sessions;
+  readonly pool: Pool;
+  readonly metrics: BrokerMetrics | null;
+  readonly log: Logger;
+}
+
+/**
+ * The HTTP door of a broker. Each caller has a session inside the broker, with the rights of a client that connects by ZeroMQ.
+ *
+ *   new ──start──▶ serving ──drain──▶ draining ──stop──▶ stopped
+ *
+ * draining: /healthz answers 503 and new invocations are refused by the dispatcher, while open ones end in peace.
+ */
+export class Gateway {
+  readonly #options: GatewayOptions;
+  readonly #app: FastifyInstance;
+  readonly #callers: Callers;
+  #draining = false;
+  #timer: NodeJS.Timeout | null = null;
+  #refreshedAt = Number.NEGATIVE_INFINITY;
+
+  constructor(options: GatewayOptions) {
+    const { brokerId, directory, authenticator, sessions, pool, metrics, log } = options;
+    this.#options = options;
+    const bearers = new Bearers(directory, authenticator);
+    this.#callers = new Callers(bearers, sessions, log);
+    directory.onChange((teamId) => this.#callers.recheck(teamId));
+    this.#app = buildApp({
+      brokerId,
+      bearers,
+      callers: this.#callers,
+      bodies: new Budget(BODIES_BYTES),
+      outputs: new Budget(OUTPUTS_BYTES),
+      database: new DatabaseProbe(pool),
+      metrics,
+      draining: () => this.#draining,
+      refresh: () => this.#refresh(),
+      log,
+    });
+    this.#app.addHook('preClose', async () => this.#callers.close(new TriggerFsError('TFS_DRAINING', 'this broker is shutting down')));
+  }
+
+  /** Sessions of callers. */
+  get sessions(): number {
+    return this.#callers.size;
+  }
+
+  /** Invocations on their way. */
+  get calls(): number {
+    return this.#callers.calls;
+  }
+
+  /** Begins to listen and returns the address. @throws TriggerFsError TFS_CONFIG when it is taken */
+  async start(): Promise<string> {
+    const { host, port } = this.#options;
+    try {
+      await this.#app.listen({ host, port });
+    } catch (cause) {
+      throw new TriggerFsError('TFS_CONFIG', `the gateway cannot listen on ${host}:${port}: ${(cause as Error).message}`, { cause });
+    }
+    this.#timer = setInterval(() => this.#callers.sweep(Date.now()), SWEEP_MS);
+    return urlOf(this.#app.server.address() as AddressInfo);
+  }
+
+  /** Tells load balancers to send requests elsewhere. */
+  drain(): void {
+    this.#draining = true;
+  }
+
+  /** Ends what is left and closes. A reader that does not take its answer is cut off after a second. */
+  async stop(): Promise<void> {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    const cut = setTimeout(() => this.#app.server.closeAllConnections(), FLUSH_MS);
+    await this.#app.close();
+    clearTimeout(cut);
+  }
+
+  async #refresh(): Promise<boolean> {
+    if (performance.now() - this.#refreshedAt < REFRESH_INTERVAL_MS) return false;
+    this.#refreshedAt = performance.now();
+    return this.#options.directory.sync().then(
+      () => true,
+      () => false,
+    );
+  }
+}
+
+/** Address that this machine reaches the gateway at. */
+function urlOf({ address, family, port }: AddressInfo): string {
+  const any = address === '0.0.0.0' || address === '::';
+  const host = any ? '127.0.0.1' : family === 'IPv6' ? `[${address}]` : address;
+  return `http://${host}:${port}`;
+}

@@ -1,0 +1,91 @@
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import { VERDICT_NAMES } from '../protocol/verdicts.ts';
+import type { Dispatcher } from './dispatch/dispatcher.ts';
+import type { Admission } from './session/admission.ts';
+import type { Sessions } from './session/sessions.ts';
+import type { Transport } from './session/transport.ts';
+
+/** What is measured. */
+export interface MetricsParts {
+  readonly dispatcher: Dispatcher;
+  readonly sessions: Sessions;
+  readonly transport: Transport;
+  readonly admission: Admission;
+  /** Sessions and open invocations of the HTTP gateway. */
+  readonly gateway: () => { readonly sessions: number; readonly calls: number };
+}
+
+/** Measurements of one broker, in a registry of its own. They are read when somebody asks, so the hot paths only count. */
+export class BrokerMetrics {
+  readonly #registry = new Registry();
+
+  constructor(parts: MetricsParts) {
+    collectDefaultMetrics({ register: this.#registry });
+    this.#dispatch(parts.dispatcher);
+    this.#sessions(parts);
+    this.#gauge('triggerfs_blocked_bytes', 'Bytes that wait for peers which read slowly.', () => parts.transport.blockedBytes);
+    this.#gauge('triggerfs_gateway_sessions', 'Callers of the HTTP gateway with a session.', () => parts.gateway().sessions);
+    this.#gauge('triggerfs_gateway_open_invocations', 'Invocations over HTTP that are not done.', () => parts.gateway().calls);
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  /** All measurements in Prometheus' text format. */
+  text(): Promise<string> {
+    return this.#registry.metrics();
+  }
+
+  #dispatch(dispatcher: Dispatcher): void {
+    const { counters } = dispatcher;
+    this.#counter('triggerfs_requests_total', 'Requests of callers.', () => counters.requests);
+    this.#counter('triggerfs_output_bytes_total', 'Output bytes of plugins.', () => counters.outputBytes);
+    this.#gauge('triggerfs_open_runs', 'Runs without a verdict.', () => dispatcher.openRuns);
+    this.#gauge('triggerfs_workers', 'Workers that are connected.', () => dispatcher.workers.size);
+    new Counter({
+      name: 'triggerfs_verdicts_total',
+      help: 'Ended runs by verdict.',
+      labelNames: ['verdict'],
+      registers: [this.#registry],
+      collect(): void {
+        this.reset();
+        for (const [number, verdict] of VERDICT_NAMES.entries()) this.inc({ verdict }, counters.verdicts[number] ?? 0);
+      },
+    });
+  }
+
+  #sessions({ sessions, admission }: MetricsParts): void {
+    const { counters } = sessions;
+    this.#gauge('triggerfs_sessions', 'Sessions of peers over ZeroMQ.', () => sessions.size);
+    this.#counter('triggerfs_sessions_opened_total', 'Sessions that were opened.', () => counters.opened);
+    this.#counter('triggerfs_sessions_refused_total', 'Sessions that were refused for their token.', () => counters.refused);
+    this.#counter('triggerfs_sessions_lost_total', 'Sessions that ended.', () => counters.lost);
+    this.#counter('triggerfs_denied_records_total', 'Records that their sender had no right to send.', () => counters.denied);
+    this.#counter('triggerfs_malformed_batches_total', 'Batches that do not follow the protocol.', () => counters.malformed);
+    this.#counter('triggerfs_denied_connections_total', 'Connections without a channel key.', () => admission.denied);
+  }
+
+  #gauge(name: string, help: string, read: () => number): void {
+    new Gauge({
+      name,
+      help,
+      registers: [this.#registry],
+      collect(): void {
+        this.set(read());
+      },
+    });
+  }
+
+  #counter(name: string, help: string, read: () => number): void {
+    new Counter({
+      name,
+      help,
+      registers: [this.#registry],
+      collect(): void {
+        this.reset();
+        this.inc(read());
+      },
+    });
+  }
+}
