@@ -18,7 +18,7 @@ const OPTIONS = {
   identity: { kind: 'value', value: 'NAME', doc: 'Identity of the worker, as in [workers.TEAM.IDENTITY].' },
   team: { kind: 'value', value: 'NAME', doc: 'Team of the worker; needed when the identity is in several teams of the file.' },
   debug: { kind: 'flag', doc: 'Log heartbeats and other details.' },
-  json: { kind: 'flag', doc: 'Log JSON objects instead of text lines.' },
+  json: { kind: 'flag', doc: 'Print one JSON object when a broker gives it work, and log JSON.' },
   version: { kind: 'flag', doc: 'Print the version.' },
   help: { kind: 'flag', doc: 'Print this.' },
 } as const;
@@ -57,7 +57,10 @@ async function work(options: {
     worker.kill();
     exitWith(PROGRAM, error);
   };
-  const worker = new Worker({ config, team, identity, token, debug: options.debug, log, inherited: childEnvironment({}), fatal });
+  const ready = (): void => {
+    if (options.json) process.stdout.write(`${JSON.stringify({ event: 'ready', team, identity })}\n`);
+  };
+  const worker = new Worker({ config, team, identity, token, debug: options.debug, log, inherited: childEnvironment({}), fatal, ready });
   killOnSecondSignal(() => worker.kill());
   runUntilSignal({ log, stop: () => worker.stop(), limitMs: config.workers.grace + STOP_MARGIN_MS, withParent: true });
   await startPatiently(() => worker.start(), log);

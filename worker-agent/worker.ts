@@ -33,6 +33,8 @@ export interface WorkerOptions {
   readonly inherited: Readonly<Record<string, string | undefined>>;
   /** The broker refused this worker for good; it has to end. */
   readonly fatal: (error: TriggerFsError) => void;
+  /** Called once, when the first broker knows what the worker offers: from then on it gets work. */
+  readonly ready?: () => void;
 }
 
 /** A worker: it connects to all brokers, and runs plugins for them. */
@@ -45,6 +47,7 @@ export class Worker {
   readonly #hosts: PluginHosts;
   readonly #desk: RunDesk;
   readonly #fleet: Fleet;
+  #ready = false;
 
   /** @throws TriggerFsError TFS_CONFIG when the plugins' folder or the user of the plugins cannot be used */
   constructor(options: WorkerOptions) {
@@ -104,6 +107,7 @@ export class Worker {
       forget: (plan) => this.#hosts.forget(plan),
       brokers: (brokers) => this.#fleet.update(brokers),
       refused: (refused) => this.#refused(refused),
+      announced: () => this.#announced(),
       log: this.#log,
       heartbeats: this.#options.debug,
     });
@@ -121,6 +125,11 @@ export class Worker {
       plugins: this.#catalogue.announced(),
       version: VERSION,
     };
+  }
+
+  #announced(): void {
+    if (!this.#ready) this.#options.ready?.();
+    this.#ready = true;
   }
 
   #refused({ code, message }: Refused): void {

@@ -19,6 +19,8 @@ export interface BrokerLinkOptions {
   readonly forget: (plan: BoundPlan) => void;
   readonly brokers: (brokers: readonly BrokerAddress[]) => void;
   readonly refused: (refused: Refused) => void;
+  /** Called each time the broker has been told what the worker offers. */
+  readonly announced: () => void;
   readonly log: Log;
   /** Log heartbeats. */
   readonly heartbeats: boolean;
@@ -168,5 +170,6 @@ export class BrokerLink implements UplinkEvents, RunLink {
     this.#announced = services;
     this.#services = services;
     this.announce();
+    this.#options.announced();
   }
 }
