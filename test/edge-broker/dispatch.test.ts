@@ -1,0 +1,373 @@
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import type { Client, InvokeRequest, RunVerdict } from '../../client/index.ts';
+import type { Broker } from '../../edge-broker/broker.ts';
+import { Verdict } from '../../protocol/verdicts.ts';
+import { FakeWorker, type FakeWorkerOptions } from '../support/fake-worker.ts';
+import { until } from '../support/wait.ts';
+import { type Person, type ServiceSettings, World } from '../support/world.ts';
+
+interface Stage {
+  readonly world: World;
+  readonly owner: Person;
+  readonly broker: Broker;
+  readonly client: Client;
+  readonly workers: readonly FakeWorker[];
+  readonly people: readonly Person[];
+}
+
+/** One team, one broker, a client, and a service `svc` with `count` workers. */
+async function stage(t: TestContext, count: number, settings: ServiceSettings = {}, options: FakeWorkerOptions = {}): Promise<Stage> {
+  const world = await World.create(t);
+  const owner = await world.addTeam('alpha');
+  const people: Person[] = [];
+  for (let i = 1; i <= count; i += 1) people.push(await world.addWorker(owner, `worker${i}`));
+  await world.addService(owner, 'svc', { ...settings, workers: people });
+  const broker = await world.broker();
+  const workers = [];
+  for (const person of people) workers.push(await FakeWorker.connect(t, world, person, [broker], options));
+  return { world, owner, broker, client: await world.client(owner, [broker]), workers, people };
+}
+
+interface Answer {
+  readonly verdict: string;
+  readonly exitCode: number;
+  readonly output: string;
+  readonly runs: readonly RunVerdict[];
+  readonly expected: readonly string[];
+  readonly error: string | null;
+  readonly detail: string;
+}
+
+async function ask(client: Client, request: Partial<InvokeRequest> = {}): Promise<Answer> {
+  const invocation = client.invoke({ service: 'svc', plugin: 'echo', payload: 'hello', ...request });
+  let output = '';
+  for await (const chunk of invocation) output += chunk.data.toString();
+  const outcome = await invocation.outcome;
+  const manifest = await invocation.manifest;
+  return { ...outcome, output, runs: invocation.verdicts, expected: manifest?.workers ?? [] };
+}
+
+test('roundrobin spreads evenly and answers with output, verdict and manifest', async (t) => {
+  const { client, workers } = await stage(t, 3);
+  const answers = await Promise.all(Array.from({ length: 30 }, (_, i) => ask(client, { payload: `m${i}` })));
+  answers.forEach((answer, i) => {
+    assert.equal(answer.output, `m${i}`);
+    assert.equal(answer.verdict, 'ok');
+    assert.equal(answer.runs.length, 1);
+  });
+  assert.deepEqual(
+    workers.map((worker) => worker.tasks.length),
+    [10, 10, 10],
+  );
+});
+
+test('a worker identity is a service of its own', async (t) => {
+  const { client, workers } = await stage(t, 2);
+  const answer = await ask(client, { service: 'worker2' });
+  assert.equal(answer.runs[0]?.worker, 'worker2');
+  assert.equal(workers[1]?.tasks.length, 1);
+  assert.equal(workers[1]?.tasks[0]?.plan.service, 'worker2');
+});
+
+test('mirror runs on all workers at once, with the manifest first', async (t) => {
+  const { client, workers } = await stage(t, 3, { algorithm: 'mirror' });
+  const answer = await ask(client);
+  assert.deepEqual([...answer.expected].sort(), ['worker1', 'worker2', 'worker3']);
+  assert.deepEqual(answer.runs.map((run) => run.worker).sort(), ['worker1', 'worker2', 'worker3']);
+  assert.equal(answer.output, 'hellohellohello');
+  assert.deepEqual(
+    workers.map((worker) => worker.tasks.length),
+    [1, 1, 1],
+  );
+});
+
+test('mirror with a worker that is away gives that one no-worker and the others their verdicts', async (t) => {
+  const { client, workers, broker, people } = await stage(t, 3, { algorithm: 'mirror' });
+  workers[0]?.kill();
+  await until(() => !broker.dispatcher.workers.has((people[0] as Person).id), { what: 'the worker is gone' });
+  await new Promise((resolve) => setTimeout(resolve, 2_000)); // the broker's settle time after its start
+  const answer = await ask(client);
+  const verdicts = Object.fromEntries(answer.runs.map((run) => [run.worker, run.verdict]));
+  assert.deepEqual(verdicts, { worker1: 'no-worker', worker2: 'ok', worker3: 'ok' });
+});
+
+test('serial runs in attach order, one at a time', async (t) => {
+  const running = new Set<string>();
+  let most = 0;
+  const order: string[] = [];
+  const { client } = await stage(
+    t,
+    3,
+    { algorithm: 'serial' },
+    {
+      onTask: (task) => {
+        task.started();
+        running.add(task.invocation + task.plan.plan);
+        order.push(task.invocation);
+        most = Math.max(most, running.size);
+        setTimeout(() => {
+          running.clear();
+          task.result();
+        }, 20);
+      },
+    },
+  );
+  const answer = await ask(client);
+  assert.equal(most, 1);
+  assert.equal(new Set(order).size, 1);
+  assert.deepEqual(
+    answer.runs.map((run) => run.worker),
+    ['worker1', 'worker2', 'worker3'],
+  );
+});
+
+test('serial stops after max_errors and names those that did not run', async (t) => {
+  const { client, workers } = await stage(
+    t,
+    4,
+    { algorithm: 'serial', maxErrors: '2' },
+    { onTask: (task) => task.result(Verdict.failed, 3) },
+  );
+  const answer = await ask(client);
+  assert.deepEqual(
+    answer.runs.map((run) => run.verdict),
+    ['failed', 'failed', 'cancelled', 'cancelled'],
+  );
+  assert.deepEqual(
+    workers.map((worker) => worker.tasks.length),
+    [1, 1, 0, 0],
+  );
+  assert.equal(answer.exitCode, 3);
+});
+
+test('a serial window of 50% runs two of four at once', async (t) => {
+  let now = 0;
+  let most = 0;
+  const { client } = await stage(
+    t,
+    4,
+    { algorithm: 'serial', window: '50%' },
+    {
+      onTask: (task) => {
+        now += 1;
+        most = Math.max(most, now);
+        setTimeout(() => {
+          now -= 1;
+          task.result();
+        }, 20);
+      },
+    },
+  );
+  const answer = await ask(client);
+  assert.equal(answer.runs.length, 4);
+  assert.equal(most, 2);
+});
+
+test('nobody online is no-worker, nobody attached too, at once', async (t) => {
+  const { client, world, owner, workers, broker } = await stage(t, 1);
+  await world.addService(owner, 'empty');
+  const version = broker.directory.generation;
+  await until(() => broker.directory.generation > version, { what: 'the new service is known' });
+  const empty = await ask(client, { service: 'empty' });
+  assert.equal(empty.verdict, 'no-worker');
+  assert.equal(empty.error, 'TFS_NO_WORKER');
+  workers[0]?.kill();
+  await until(() => broker.dispatcher.workers.size === 0, { what: 'the worker is gone' });
+  await new Promise((resolve) => setTimeout(resolve, 2_000)); // the broker's settle time after its start
+  const started = performance.now();
+  assert.equal((await ask(client)).verdict, 'no-worker');
+  assert.ok(performance.now() - started < 500);
+});
+
+test('capacity, queue and busy', async (t) => {
+  const held: (() => void)[] = [];
+  const { client, workers } = await stage(
+    t,
+    1,
+    { queueLimit: 3 },
+    { concurrency: 2, onTask: (task) => void held.push(() => task.result()) },
+  );
+  const answers = Array.from({ length: 7 }, () => ask(client));
+  await until(() => workers[0]?.tasks.length === 2, { what: 'two tasks were handed over' });
+  const refused = await Promise.all(answers.slice(5));
+  assert.deepEqual(
+    refused.map((answer) => answer.verdict),
+    ['busy', 'busy'],
+  );
+  assert.equal(refused[0]?.error, 'TFS_BUSY');
+  const releasing = setInterval(() => held.shift()?.(), 5);
+  const done = await Promise.all(answers.slice(0, 5));
+  clearInterval(releasing);
+  assert.deepEqual(
+    done.map((answer) => answer.verdict),
+    ['ok', 'ok', 'ok', 'ok', 'ok'],
+  );
+  assert.equal(workers[0]?.tasks.length, 5);
+});
+
+test('a waiting request does not hold up those that another worker can take', async (t) => {
+  const world = await World.create(t);
+  const owner = await world.addTeam('alpha');
+  const one = await world.addWorker(owner, 'one');
+  const two = await world.addWorker(owner, 'two');
+  await world.addService(owner, 'svc', { workers: [one, two] });
+  const broker = await world.broker();
+  await FakeWorker.connect(t, world, one, [broker], { concurrency: 1, plugins: ['slow'], onTask: () => undefined });
+  await FakeWorker.connect(t, world, two, [broker], { concurrency: 1, plugins: ['echo'] });
+  const client = await world.client(owner, [broker]);
+  const stuck = [
+    client.invoke({ service: 'svc', plugin: 'slow', payload: '' }),
+    client.invoke({ service: 'svc', plugin: 'slow', payload: '' }),
+  ];
+  for (let i = 0; i < 3; i += 1) assert.equal((await ask(client, { plugin: 'echo' })).verdict, 'ok');
+  for (const invocation of stuck) invocation.cancel();
+});
+
+test('SIGKILL of a worker: unstarted runs move, started ones end worker-lost, nothing stays open', async (t) => {
+  let silent = true;
+  const { client, workers, broker } = await stage(
+    t,
+    3,
+    {},
+    {
+      concurrency: 1000,
+      onTask: (task, worker) => {
+        if (worker === workers[0] && silent) {
+          if (workers[0].tasks.length % 2 === 0) task.started();
+          return;
+        }
+        task.started();
+        task.output(task.payload);
+        task.result();
+      },
+    },
+  );
+  const answers = Array.from({ length: 300 }, (_, i) => ask(client, { payload: String(i) }));
+  await until(() => workers[0]?.tasks.length === 100 && workers[1]?.tasks.length === 100, { what: 'the tasks are spread' });
+  await until(() => broker.dispatcher.openRuns === 100, { what: 'the others are done' });
+  workers[0]?.kill();
+  silent = false;
+  const done = await Promise.all(answers);
+  const count = (verdict: string): number => done.filter((answer) => answer.verdict === verdict).length;
+  assert.equal(count('worker-lost'), 50);
+  assert.equal(count('ok'), 250);
+  assert.equal(done.filter((answer) => answer.runs[0]?.attempt === 1).length, 50);
+  assert.equal(broker.dispatcher.openRuns, 0);
+});
+
+test('failover = always moves started runs too', async (t) => {
+  const { client, workers } = await stage(
+    t,
+    2,
+    { failover: 'always' },
+    {
+      onTask: (task) => {
+        task.started();
+        if (task.attempt > 0) task.result();
+      },
+    },
+  );
+  const answer = ask(client);
+  const first = await until(() => workers.find((worker) => worker.tasks.length === 1), { what: 'the task was handed over' });
+  first.kill();
+  const done = await answer;
+  assert.equal(done.verdict, 'ok');
+  assert.equal(done.runs[0]?.attempt, 1);
+});
+
+test('a worker that drains gives back what it has not started', async (t) => {
+  const { client, workers } = await stage(t, 2, {}, { onTask: () => undefined });
+  const answer = ask(client);
+  const [first, second] = await until(
+    () => {
+      const holder = workers.findIndex((worker) => worker.tasks.length === 1);
+      return holder < 0 ? null : ([workers[holder], workers[1 - holder]] as [FakeWorker, FakeWorker]);
+    },
+    { what: 'the task was handed over' },
+  );
+  second.onTask = (task) => task.result();
+  first.announce(0);
+  first.tasks[0]?.result(Verdict.busy, 0, 47);
+  assert.equal((await answer).verdict, 'ok');
+});
+
+test('cancel reaches the worker, and its verdict the caller; a queued request ends at once', async (t) => {
+  const { client, workers } = await stage(t, 1, {}, { concurrency: 1, onTask: (task) => task.started() });
+  const running = client.invoke({ service: 'svc', plugin: 'echo', payload: '' });
+  await until(() => workers[0]?.tasks.length === 1, { what: 'the task was handed over' });
+  const queued = client.invoke({ service: 'svc', plugin: 'echo', payload: '' });
+  queued.cancel();
+  assert.equal((await queued.outcome).verdict, 'cancelled');
+  running.cancel();
+  const task = await until(() => workers[0]?.tasks.find((candidate) => candidate.cancelled), { what: 'the cancel arrives' });
+  assert.equal(task.timedOut, false);
+  task.result(Verdict.cancelled);
+  assert.equal((await running.outcome).verdict, 'cancelled');
+});
+
+test('a caller that vanishes cancels its runs, detached ones go on with credit', async (t) => {
+  const { world, owner, broker, workers } = await stage(t, 1, {}, { onTask: (task) => task.started() });
+  const gone = await world.client(owner, [broker]);
+  gone.invoke({ service: 'svc', plugin: 'echo', payload: '' });
+  gone.route({ service: 'svc', plugin: 'echo' }).send(Buffer.from('keep'), { done: () => undefined }, { detached: true });
+  await until(() => workers[0]?.tasks.length === 2, { what: 'both tasks were handed over' });
+  await gone.stop();
+  const [plain, detached] = ['', 'keep'].map((text) => workers[0]?.tasks.find((task) => task.payload.toString() === text));
+  await until(() => plain?.cancelled, { what: 'the plain run is cancelled' });
+  assert.equal(detached?.cancelled, false);
+  const before = detached?.credit ?? 0;
+  detached?.output(Buffer.alloc(10_000));
+  await until(() => (detached?.credit ?? 0) >= before, { what: 'credit comes back although nobody reads' });
+  detached?.result();
+  plain?.result(Verdict.cancelled);
+  await until(() => broker.dispatcher.openRuns === 0, { what: 'nothing stays open' });
+});
+
+test('the broker ends what its worker forgets, soon after the deadline', async (t) => {
+  const { client, workers } = await stage(t, 1, {}, { onTask: (task) => task.started() });
+  const started = performance.now();
+  const answer = await ask(client, { timeoutMs: 300 });
+  assert.equal(answer.verdict, 'timeout');
+  assert.equal(answer.error, 'TFS_TIMEOUT');
+  assert.ok(performance.now() - started < 2_500);
+  await until(() => workers[0]?.tasks[0]?.timedOut, { what: 'the worker is told' });
+});
+
+test('waiting in a queue ends at the deadline', async (t) => {
+  const { client } = await stage(t, 1, {}, { concurrency: 1, onTask: (task) => task.started() });
+  const first = client.invoke({ service: 'svc', plugin: 'echo', payload: '', timeoutMs: 5_000 });
+  const answer = await ask(client, { timeoutMs: 200 });
+  assert.equal(answer.verdict, 'timeout');
+  first.cancel();
+});
+
+test('workers hear about their services without a restart, and new members get work', async (t) => {
+  const { world, owner, client, workers, people, broker } = await stage(t, 1);
+  await until(() => workers[0]?.configs.some((services) => services.includes('svc')), { what: 'CONFIG names svc' });
+  const id = await world.addService(owner, 'later');
+  await world.attach(owner, id, people[0] as Person);
+  await until(() => workers[0]?.configs.at(-1)?.includes('later'), { timeoutMs: 2_000, what: 'CONFIG names later' });
+  await until(() => broker.directory.team(owner.teamId)?.services.get('later')?.workerIds.length === 1, { what: 'the broker knows' });
+  assert.equal((await ask(client, { service: 'later' })).verdict, 'ok');
+});
+
+test('presence and hits are written in bulk', async (t) => {
+  const { world, owner, client, people } = await stage(t, 2);
+  await until(async () => (await world.sql.query('select from triggerfs.presence')).rowCount === 2, { what: 'presence rows' });
+  const { rows } = await world.sql.query<{ id: number }>(
+    `with d as (insert into triggerfs.directories (team_id, path) values ($1, '/d') returning id)
+     insert into triggerfs.triggers (team_id, directory_id, name) select $1, id, 'file' from d returning id`,
+    [owner.teamId],
+  );
+  const trigger = (rows[0] as { id: number }).id;
+  const route = client.route({ service: 'svc', plugin: 'echo', trigger });
+  await until(
+    async () => {
+      await new Promise<void>((resolve) => route.send(Buffer.from('x'), { done: () => resolve() }));
+      return (await world.sql.query('select from triggerfs.trigger_hits where hits > 0 and trigger_id = $1', [trigger])).rowCount === 1;
+    },
+    { what: 'hits are counted' },
+  );
+  assert.equal(people.length, 2);
+});
