@@ -12,7 +12,7 @@ export interface ProgramOptions {
   readonly name: string;
   readonly command: string;
   readonly args: readonly string[];
-  /** Everything it prints goes here, except the lines of a program whose `ready` is awaited. */
+  /** What it writes to standard error; standard output is looked at for a line with `ready` and otherwise dropped. */
   readonly logFile: string;
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
@@ -51,7 +51,16 @@ export class Program {
       this.#child.once('error', (error) => ended(`cannot be started: ${error.message}`));
       this.#child.once('exit', (code, signal) => ended(`ended with ${signal ?? `code ${code}`}`));
     });
-    if (this.#child.stdout !== null) createInterface(this.#child.stdout).on('line', (line) => this.#line(line));
+    const { stdout } = this.#child;
+    if (stdout !== null) {
+      const lines = createInterface(stdout).on('line', (line) => this.#line(line));
+      // What comes after it is thrown away unread: reading it would cost the time of what is measured.
+      const discard = (): void => {
+        lines.close();
+        stdout.resume();
+      };
+      this.#ready.promise.then(discard, () => undefined);
+    }
   }
 
   /** Process id. */
