@@ -1,5 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { TriggerFsError } from '../../protocol/errors.ts';
 import type { Log } from '../../runtime/logging.ts';
 import { InvocationIds } from '../../runtime/wire/invocation-id.ts';
 import { FsError } from '../errno.ts';
@@ -7,7 +8,7 @@ import type { Journal } from './journal.ts';
 import { SpoolLock } from './lock.ts';
 import type { Message, Part, StoredResponse } from './message.ts';
 import { MessageQueue, QUEUE_BYTES, QUEUE_MESSAGES } from './queue.ts';
-import { appendPart, recover } from './recovery.ts';
+import { appendPart, type Recovered, recover } from './recovery.ts';
 import { type DeadLetter, SpoolStore } from './store.ts';
 
 /** What a message costs beside its payload, for the size limit. */
@@ -81,9 +82,9 @@ export class Spool {
 
   private constructor(options: SpoolOptions) {
     this.#options = options;
-    this.#lock = new SpoolLock(join(options.folder, 'spool.lock'));
-    this.#store = new SpoolStore(join(options.folder, 'spool.db'));
-    const recovered = recover(this.#store, join(options.folder, 'spool.journal'), this.#ids);
+    const { lock, store, recovered } = openFiles(options.folder, this.#ids);
+    this.#lock = lock;
+    this.#store = store;
     this.#journal = recovered.journal;
     this.#generation = recovered.generation;
     this.#sequence = recovered.lastSequence;
@@ -188,7 +189,7 @@ export class Spool {
 
   /** Makes everything accepted so far safe against power loss. */
   sync(): void {
-    this.#journal.commit(true);
+    if (!this.#closed) this.#journal.commit(true);
   }
 
   /** Sequence of the newest message of a trigger that this process accepted; 0 for none. */
@@ -267,6 +268,7 @@ export class Spool {
   }
 
   #checkRoom(bytes: number): void {
+    if (this.#closed) throw new FsError('EIO', 'the spool is closed');
     if (bytes <= 0) return;
     if (this.#usedBytes + bytes > this.#options.limitBytes) {
       throw new FsError('ENOSPC', `the spool holds ${this.#usedBytes} bytes, its limit is ${this.#options.limitBytes}`);
@@ -330,6 +332,7 @@ export class Spool {
 
   /** Runs once at the end of a turn, after the writer got its answer. */
   #schedule(): void {
+    if (this.#closed) return;
     this.#turn ??= setImmediate(() => this.#endTurn());
   }
 
@@ -386,4 +389,19 @@ export class Spool {
 
 function partBytes(part: Part | undefined): number {
   return part === undefined ? 0 : part.bytes + OVERHEAD_BYTES;
+}
+
+function openFiles(folder: string, ids: InvocationIds): { lock: SpoolLock; store: SpoolStore; recovered: Recovered } {
+  const lock = new SpoolLock(join(folder, 'spool.lock'));
+  const path = join(folder, 'spool.db');
+  try {
+    const store = new SpoolStore(path);
+    return { lock, store, recovered: recover(store, join(folder, 'spool.journal'), ids) };
+  } catch (cause) {
+    lock.release();
+    const reason = (cause as Error).message;
+    throw new TriggerFsError('TFS_CONFIG', `cannot open the spool ${path}: ${reason}; move its folder away to start with an empty one`, {
+      cause,
+    });
+  }
 }
