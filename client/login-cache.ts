@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { closeSync, constants, fstatSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { SessionResponse } from '../protocol/http/session.ts';
 
@@ -20,16 +20,15 @@ export interface LoginCacheKey {
  * or made with another configuration counts as absent. Nothing here ever fails: without a cache each call logs in.
  */
 export class LoginCache {
-  readonly #folder: string;
   readonly #file: string;
   readonly #stamp: string;
 
+  /** `folder` exists and is private. */
   constructor(folder: string, key: LoginCacheKey) {
     const name = createHash('sha256')
       .update(JSON.stringify([key.api, key.team, key.identity]))
       .digest('hex')
       .slice(0, 32);
-    this.#folder = folder;
     this.#file = join(folder, `login-${name}.json`);
     this.#stamp = stampOf(key.configFile);
   }
@@ -48,7 +47,6 @@ export class LoginCache {
   save(login: SessionResponse): void {
     const temporary = `${this.#file}.${randomBytes(6).toString('hex')}`;
     try {
-      mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
       writeFileSync(temporary, JSON.stringify({ stamp: this.#stamp, login }), { mode: 0o600, flag: 'wx' });
       renameSync(temporary, this.#file);
     } catch {
