@@ -80,7 +80,7 @@ export class Catalogue {
     const plugins = new Map<string, Plugin>();
     const complaints = new Set<string>();
     for (const name of this.#names(complaints)) {
-      const plugin = this.#attempt(complaints, () => loadPlugin(this.#root, name));
+      const plugin = this.#attempt(complaints, name, () => loadPlugin(this.#root, name));
       if (plugin !== null && this.allows(plugin.name)) plugins.set(plugin.name, plugin);
     }
     for (const complaint of complaints) if (!this.#complaints.has(complaint)) this.#log.warn(complaint);
@@ -96,23 +96,24 @@ export class Catalogue {
   #names(complaints: Set<string>): Set<string> {
     const names = new Set<string>();
     for (const entry of entries(this.#root.path)) {
-      const described = this.#attempt(complaints, () => nameInFolder(this.#root, entry));
+      const described = this.#attempt(complaints, entry, () => nameInFolder(this.#root, entry));
       if (described !== null) names.add(described);
       else if (isExecutable(join(this.#root.path, entry))) names.add(entry);
       for (const inner of entries(join(this.#root.path, entry))) {
         const folder = `${entry}/${inner}`;
-        const hasManifest = this.#attempt(complaints, () => nameInFolder(this.#root, folder)) !== null;
+        const hasManifest = this.#attempt(complaints, folder, () => nameInFolder(this.#root, folder)) !== null;
         if (hasManifest || (described === null && isExecutable(join(this.#root.path, folder)))) names.add(folder);
       }
     }
     return names;
   }
 
-  #attempt<T>(complaints: Set<string>, load: () => T | null): T | null {
+  #attempt<T>(complaints: Set<string>, name: string, load: () => T | null): T | null {
     try {
       return load();
     } catch (error) {
-      complaints.add((error as Error).message);
+      const { message } = error as Error;
+      complaints.add(error instanceof TriggerFsError ? message : `plugin ${name}: ${message}`);
       return null;
     }
   }
