@@ -170,7 +170,11 @@ suite('authorization', () => {
     };
     const signer = new TokenSigner(key.kid, key.private_key);
     const good = signer.sign(claims, 'triggerfs-api');
-    assert.equal((await api.call('GET /v1/whoami', { token: good })).status, 200, 'the forged tokens differ from a good one only where they say');
+    assert.equal(
+      (await api.call('GET /v1/whoami', { token: good })).status,
+      200,
+      'the forged tokens differ from a good one only where they say',
+    );
     const stranger = generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
     const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
     const [, payload = '', signature = ''] = good.split('.');
@@ -187,8 +191,14 @@ suite('authorization', () => {
       ['a stranger’s signature', new TokenSigner(key.kid, stranger).sign(claims, 'triggerfs-api')],
       ['an unknown key', new TokenSigner('unknown', stranger).sign(claims, 'triggerfs-api')],
       ['no signature', `${part({ alg: 'none', typ: 'at+jwt', kid: key.kid })}.${payload}.`],
-      ['a symmetric signature', `${hmacInput}.${createHmac('sha256', Buffer.from(jwk.x, 'base64url')).update(hmacInput).digest('base64url')}`],
-      ['a changed payload', `${good.split('.')[0]}.${part({ ...claims, sid: randomUUID(), aud: 'triggerfs-api', iss: 'triggerfs', iat: now })}.${signature}`],
+      [
+        'a symmetric signature',
+        `${hmacInput}.${createHmac('sha256', Buffer.from(jwk.x, 'base64url')).update(hmacInput).digest('base64url')}`,
+      ],
+      [
+        'a changed payload',
+        `${good.split('.')[0]}.${part({ ...claims, sid: randomUUID(), aud: 'triggerfs-api', iss: 'triggerfs', iat: now })}.${signature}`,
+      ],
       ['an incomplete payload', signer.sign({ ...claims, role: undefined as never }, 'triggerfs-api')],
       ['revoked by logout', loggedOut],
       ['revoked by a new epoch', signer.sign({ ...claims, epoch: 7 }, 'triggerfs-api')],
