@@ -143,11 +143,16 @@ function openCatalogue(config: Config, log: Logger): Catalogue {
   const { pluginspath, plugins } = config.workers;
   const path = pluginspath === '' ? bundled : configPath(config, pluginspath);
   const fromDist = import.meta.filename.endsWith('.js');
-  const hook = join(fromDist ? join(packageRoot(), 'dist', 'plugins') : bundled, 'sdk', fromDist ? 'resolve-sdk.js' : 'resolve-sdk.ts');
+  const sdk = fromDist ? join(packageRoot(), 'dist', 'plugins', 'sdk') : join(bundled, 'sdk');
+  const preload = (name: string): string[] => ['--import', join(sdk, fromDist ? `${name}.js` : `${name}.ts`)];
   return new Catalogue({
     path,
     compiled: fromDist && path === bundled ? join(packageRoot(), 'dist', 'plugins') : null,
-    nodeArguments: ['--disable-warning=ExperimentalWarning', '--import', hook],
+    nodeArguments: (kind) => [
+      '--disable-warning=ExperimentalWarning',
+      ...preload('resolve-sdk'),
+      ...(kind === 'resident' ? preload('keep-stdout') : []),
+    ],
     allowed: plugins,
     log,
   });

@@ -1,5 +1,6 @@
 import { Channel } from './channel.ts';
 import type { Handler } from './message.ts';
+import { keepStandardOutput } from './standard-output.ts';
 
 /** Options of `serve`. */
 export interface ServeOptions {
@@ -14,7 +15,7 @@ const killListeners: (() => void | Promise<void>)[] = [];
  * Everything printed with `console.log` goes to the worker's log, because standard output belongs to the connection.
  */
 export function serve(handler: Handler, options: ServeOptions = {}): void {
-  Object.defineProperty(process, 'stdout', { configurable: true, get: () => process.stderr });
+  keepStandardOutput();
   const onEnd = async (): Promise<void> => {
     await Promise.allSettled(killListeners.map(async (listener) => listener()));
   };

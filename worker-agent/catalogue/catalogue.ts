@@ -15,7 +15,7 @@ export interface CatalogueOptions {
   /** Folder of the plugins. */
   readonly path: string;
   readonly compiled: string | null;
-  readonly nodeArguments: readonly string[];
+  readonly nodeArguments: PluginRoot['nodeArguments'];
   /** Names that this machine runs; null allows all. */
   readonly allowed: readonly string[] | null;
   readonly log: Log;

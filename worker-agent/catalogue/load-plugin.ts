@@ -1,6 +1,6 @@
 import { accessSync, constants, readFileSync, realpathSync, type Stats, statSync } from 'node:fs';
 import { extname, join, relative, sep } from 'node:path';
-import { defaultManifest, type Manifest, ManifestError, parseManifest } from '../../plugins/sdk/manifest.ts';
+import { defaultManifest, type Manifest, ManifestError, type PluginKind, parseManifest } from '../../plugins/sdk/manifest.ts';
 import { TriggerFsError } from '../../protocol/errors.ts';
 import { isPluginName } from '../../protocol/names.ts';
 import type { Plugin } from './plugin.ts';
@@ -16,7 +16,7 @@ export interface PluginRoot {
   /** Where the programs of the plugins that come with triggerFS stand when it runs from dist/; null otherwise. */
   readonly compiled: string | null;
   /** Arguments of Node.js for programs that are scripts of it. */
-  readonly nodeArguments: readonly string[];
+  readonly nodeArguments: (kind: PluginKind) => readonly string[];
 }
 
 /**
@@ -89,7 +89,7 @@ function assemble(root: PluginRoot, manifest: Manifest, folder: string, file: st
   const program = inside(root, path);
   const common = { name: manifest.name, manifest, fingerprint: fingerprint([file, path]) };
   if (!NODE_EXTENSIONS.has(extname(program))) return { ...common, program, arguments: words };
-  return { ...common, program: process.execPath, arguments: [...root.nodeArguments, script(root, program), ...words] };
+  return { ...common, program: process.execPath, arguments: [...root.nodeArguments(manifest.kind), script(root, program), ...words] };
 }
 
 function script(root: PluginRoot, path: string): string {

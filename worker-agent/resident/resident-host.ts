@@ -140,9 +140,7 @@ export class ResidentHost implements PluginHost {
     this.#startFailure = null;
     const waiting = this.#waiting;
     this.#waiting = [];
-    for (const { run, task } of waiting) {
-      if (run.waiting) this.#process?.start(run, task, now);
-    }
+    for (const { run, task } of waiting) if (run.waiting) this.start(run, task, now);
   }
 
   #gone(process: ResidentProcess, reason: string): void {

@@ -1,0 +1,147 @@
+import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { afterEach, test } from 'node:test';
+import { until } from '../support/wait.ts';
+import { isAlive, Rig, type RigOptions, startRig } from './harness.ts';
+
+const PLUGINS = {
+  'slow/slow': '#!/bin/sh\necho $$\nsleep 0.6\necho end\n',
+  'hold/hold': '#!/bin/sh\necho $$\nexec sleep 60\n',
+  'pid/plugin.json': JSON.stringify({ name: 'pid', kind: 'resident', exec: 'pid.ts' }),
+  'pid/pid.ts': `import { onKill, serve } from 'triggerfs/sdk'; onKill(() => console.error('good-bye')); serve(() => String(process.pid));`,
+};
+
+let rig = new Rig();
+afterEach(() => rig.stop());
+
+async function begin(options: RigOptions = {}): Promise<void> {
+  rig = await startRig({ plugins: PLUGINS, ...options });
+}
+
+async function ended(timeoutMs = 10_000): Promise<number | null> {
+  await until(() => rig.exit !== null, { what: 'the worker to end', timeoutMs });
+  return rig.exit?.code ?? null;
+}
+
+test('the log has the documented lines', async () => {
+  await begin({ arguments: ['-debug', 'true'] });
+  await until(() => rig.log.includes('HEARTBEAT'), { what: 'a heartbeat' });
+  const lines = [
+    /^\d{4}\/\d\d\/\d\d \d\d:\d\d:\d\d I: connecting to broker at tcp:\/\/127\.0\.0\.1:\d+\.\.\.$/m,
+    /I: received BROKER_ACCEPTED from broker for worker socket - Connected$/m,
+    /I: Found service demo\. Announcing it to broker\.$/m,
+    /I: received HEARTBEAT for worker socket from broker\.$/m,
+  ];
+  for (const line of lines) assert.match(rig.log, line);
+});
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  test(`${signal}: running work ends first, new work is given back`, async () => {
+    await begin();
+    const running = rig.broker.send({ plugin: 'slow/slow' });
+    const resident = Number((await rig.broker.run({ plugin: 'pid' })).stdout);
+    await until(() => running.bytes > 0, { what: 'the run to start' });
+    rig.worker.kill(signal);
+    await until(() => rig.broker.announces.at(-1)?.concurrency === 0, { what: 'the announcement of the end' });
+    const late = await rig.broker.run({ plugin: 'slow/slow' });
+    assert.deepEqual([late.result.verdict, late.result.error, late.started], ['busy', 'TFS_DRAINING', 0]);
+    assert.equal((await running.done()).verdict, 'ok');
+    assert.match(running.stdout.toString(), /end/);
+    assert.equal(await ended(), 0);
+    assert.equal(rig.broker.byes, 1);
+    assert.equal(isAlive(resident), false);
+    assert.match(rig.log, /plugin pid: good-bye/);
+    assert.ok(!readdirSync(tmpdir()).some((name) => name.startsWith(`triggerfs-worker-${rig.pid}-`)));
+  });
+}
+
+test('work that outlives the grace is killed', async () => {
+  await begin({ workers: ['grace = "300ms"'] });
+  const running = rig.broker.send({ plugin: 'hold/hold' });
+  await until(() => running.bytes > 0, { what: 'the run to start' });
+  rig.worker.kill('SIGTERM');
+  const result = await running.done();
+  assert.deepEqual([result.verdict, result.signal], ['failed', 9]);
+  assert.equal(await ended(), 0);
+  assert.equal(isAlive(Number(running.stdout)), false);
+});
+
+test('a second signal kills everything and ends at once', async () => {
+  await begin();
+  const running = rig.broker.send({ plugin: 'hold/hold' });
+  const resident = Number((await rig.broker.run({ plugin: 'pid' })).stdout);
+  await until(() => running.bytes > 0, { what: 'the run to start' });
+  rig.worker.kill('SIGINT');
+  await until(() => rig.broker.announces.at(-1)?.concurrency === 0, { what: 'the announcement of the end' });
+  rig.worker.kill('SIGINT');
+  assert.equal(await ended(1000), 70);
+  await until(() => !isAlive(Number(running.stdout)) && !isAlive(resident), { what: 'the plugins to end' });
+});
+
+test('a worker that another one replaced ends with a clear message', async () => {
+  rig = new Rig();
+  const broker = await rig.addBroker();
+  broker.refusal = { code: 'TFS_CONFLICT', message: 'another process uses the identity demo01' };
+  await rig.start({ brokers: 0, lazy: true });
+  assert.equal(await ended(), 73);
+  assert.match(rig.log, /another process uses the identity demo01 \(TFS_CONFLICT\)/);
+});
+
+test('wrong credentials end the worker, an absent control-plane does not', async () => {
+  rig = new Rig();
+  rig.api.failure = { status: 503, code: 'TFS_UNAVAILABLE' };
+  await rig.start({ lazy: true });
+  await until(() => /trying again/.test(rig.log), { what: 'a second attempt' });
+  rig.api.failure = null;
+  await rig.connected();
+  await rig.stop();
+  rig = new Rig();
+  rig.api.failure = { status: 401, code: 'TFS_BAD_CREDENTIALS' };
+  await rig.start({ lazy: true });
+  assert.equal(await ended(), 77);
+  assert.match(rig.log, /TFS_BAD_CREDENTIALS/);
+});
+
+test('brokers are joined and left while the worker runs', async () => {
+  await begin();
+  const second = await rig.addBroker();
+  rig.broker.json(0x08, { brokers: rig.api.brokers });
+  await rig.connected();
+  assert.equal((await second.run({ plugin: 'slow/slow' })).result.verdict, 'ok');
+  const running = rig.broker.send({ plugin: 'slow/slow' });
+  await until(() => running.bytes > 0, { what: 'the run to start' });
+  second.json(0x08, { brokers: [second.address] });
+  assert.equal((await running.done()).verdict, 'ok');
+  await until(() => rig.broker.byes === 1, { what: 'the first broker to be left' });
+  assert.equal((await second.run({ plugin: 'slow/slow' })).result.verdict, 'ok');
+});
+
+test('a broker that comes back elsewhere is found through the control-plane', async () => {
+  await begin();
+  rig.broker.kill();
+  rig.brokers.length = 0;
+  rig.api.brokers.length = 0;
+  await rig.addBroker();
+  await rig.connected();
+  assert.equal((await rig.broker.run({ plugin: 'slow/slow' })).result.verdict, 'ok');
+});
+
+test('usage errors name what is wrong', async () => {
+  const cases: [string[], RegExp, number][] = [
+    [['-identity', 'nobody'], /no section \[workers\.TEAM\.nobody\]/, 64],
+    [['-colour', 'red'], /unknown option -colour/, 64],
+    [['-config', '/no/such/file.toml'], /cannot read the configuration/, 78],
+  ];
+  for (const [argv, expected, code] of cases) {
+    rig = new Rig();
+    await rig.start({ lazy: true, arguments: argv });
+    assert.equal(await ended(), code);
+    assert.match(rig.log, expected);
+    await rig.stop();
+  }
+  rig = new Rig();
+  await rig.start({ lazy: true, workers: ['pluginspath = "/no/such/folder"'] });
+  assert.equal(await ended(), 78);
+  assert.match(rig.log, /pluginspath/);
+});
