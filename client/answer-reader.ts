@@ -1,10 +1,10 @@
 import { algorithmName } from '../protocol/algorithms.ts';
 import { MalformedBatchError } from '../protocol/batch.ts';
 import { errorCode } from '../protocol/errors.ts';
+import type { Manifest, RunVerdict } from '../protocol/outcome.ts';
 import { Layout, RecordFlag, RecordType, recordName } from '../protocol/records.ts';
 import { verdictName } from '../protocol/verdicts.ts';
 import { formatInvocationId } from '../runtime/wire/invocation-id.ts';
-import type { Manifest, RunVerdict } from './answers.ts';
 import type { PendingCall } from './call.ts';
 import type { CallTable } from './call-table.ts';
 import type { Session } from './session.ts';

@@ -1,12 +1,12 @@
 import { type ErrorCode, TriggerFsError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
+import { joinOutcome, type RunVerdict } from '../protocol/outcome.ts';
 import { INVOCATION_ID_BYTES } from '../protocol/records.ts';
 import type { VerdictName } from '../protocol/verdicts.ts';
 import { InvocationIds } from '../runtime/wire/invocation-id.ts';
 import { SLOT_LIMIT, SlotTable } from '../runtime/wire/slot-table.ts';
-import type { CallHandlers, RunVerdict } from './answers.ts';
+import type { CallHandlers } from './answers.ts';
 import { type Call, type CallKeeper, PendingCall } from './call.ts';
-import { joinOutcome } from './outcome.ts';
 import { ClientRoute, type RouteRule, type SendOptions } from './route.ts';
 import type { Session } from './session.ts';
 

@@ -1,6 +1,7 @@
 import { LIMITS } from '../protocol/limits.ts';
+import type { Outcome } from '../protocol/outcome.ts';
 import { INVOCATION_ID_BYTES } from '../protocol/records.ts';
-import type { CallHandlers, Outcome } from './answers.ts';
+import type { CallHandlers } from './answers.ts';
 import type { ClientRoute, SendOptions } from './route.ts';
 import type { Session } from './session.ts';
 

@@ -210,7 +210,6 @@ export class Client {
       this.#setFault(null);
     } catch (thrown) {
       const error = TriggerFsError.from(thrown);
-      this.#lastReason = error.message;
       if (!error.definition.retryable) this.#setFault(error);
     } finally {
       this.#lookTimer = null;

@@ -1,4 +1,5 @@
-import type { CallHandlers, Manifest, Outcome, RunVerdict } from './answers.ts';
+import type { Manifest, Outcome, RunVerdict } from '../protocol/outcome.ts';
+import type { CallHandlers } from './answers.ts';
 import type { Call } from './call.ts';
 import type { ClientRoute, SendOptions } from './route.ts';
 

@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { ERRORS } from '../../protocol/errors.ts';
-import type { Manifest, Outcome, RunVerdict } from '../answers.ts';
+import type { Manifest, Outcome, RunVerdict } from '../../protocol/outcome.ts';
 import type { OutputChunk } from '../invocation.ts';
 import type { Order } from './options.ts';
 import type { Screen } from './screen.ts';

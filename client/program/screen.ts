@@ -1,7 +1,7 @@
 import { ERRORS } from '../../protocol/errors.ts';
+import type { Manifest, Outcome, RunVerdict } from '../../protocol/outcome.ts';
 import { formatDuration } from '../../protocol/quantity.ts';
 import { timestamp } from '../../runtime/timestamp.ts';
-import type { Manifest, Outcome, RunVerdict } from '../answers.ts';
 import type { OutputChunk } from '../invocation.ts';
 import { LinePrinter } from './line-printer.ts';
 import type { Order } from './options.ts';

@@ -7,6 +7,19 @@ import { Credentials } from '../../runtime/credentials.ts';
 import type { Log } from '../../runtime/logging.ts';
 import { FakeBroker } from './fake-broker.ts';
 
+const releases = new WeakMap<TestContext, (() => unknown)[]>();
+
+/** Releases something after the test: what came last goes first. */
+export function release(t: TestContext, what: () => unknown): void {
+  const known = releases.get(t);
+  if (known !== undefined) return void known.push(what);
+  const list = [what];
+  releases.set(t, list);
+  t.after(async () => {
+    for (const next of list.reverse()) await next();
+  });
+}
+
 /** Drops everything. */
 export const SILENT: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
@@ -29,7 +42,7 @@ export async function startBrokers(t: TestContext, count: number): Promise<FakeB
   const brokers = await Promise.all(Array.from({ length: count }, (_, i) => FakeBroker.start(`b${i + 1}`)));
   for (const broker of brokers) {
     broker.fleet = brokers.map(({ address }) => address);
-    t.after(() => broker.kill());
+    release(t, () => broker.kill());
   }
   return brokers;
 }
@@ -39,7 +52,7 @@ export function makeClient(t: TestContext, brokers: readonly FakeBroker[], optio
   const session = fakeLogin(brokers.map(({ address }) => address));
   const credentials = new Credentials({ api: 'http://127.0.0.1:1', method: null, session, log: SILENT });
   const client = new Client({ credentials, log: SILENT, agent: 'test', ...options });
-  t.after(async () => {
+  release(t, async () => {
     await client.stop();
     credentials.stop();
   });
