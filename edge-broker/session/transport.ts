@@ -68,7 +68,8 @@ export class Transport {
       throw new TriggerFsError('TFS_CONFIG', `cannot listen on ${address}: ${(cause as Error).message}`, { cause });
     }
     this.#receiving = this.#receive();
-    return this.#socket.lastEndpoint ?? address;
+    // A socket for both families reports IPv4 addresses in their IPv6 form; peers and people know the plain one better.
+    return this.#socket.lastEndpoint?.replace(/\[::ffff:([\d.]+)\]/, '$1') ?? address;
   }
 
   /** An outbox for a peer. */
