@@ -9,6 +9,8 @@ export interface OutputPiece {
   /** Identity of the worker. */
   readonly identity: string;
   readonly stream: 'stdout' | 'stderr';
+  /** Number of the piece within its run. */
+  readonly sequence: number;
   readonly data: Buffer;
 }
 

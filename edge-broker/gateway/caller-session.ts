@@ -165,8 +165,10 @@ export class CallerSession implements CallKeeper {
       call.sink.manifest(readManifest(call.invocation, this.#nameOf, batch, start, end));
     } else if (type === RecordType.output) {
       const worker = batch.readUInt32LE(start + Layout.output.worker);
+      const sequence = batch.readUInt32LE(start + Layout.output.sequence);
       const stream = (flags & RecordFlag.stderr) === 0 ? 'stdout' : 'stderr';
-      call.sink.output({ worker, identity: this.#nameOf(worker), stream, data: batch.subarray(start + Layout.output.data, end) });
+      const data = batch.subarray(start + Layout.output.data, end);
+      call.sink.output({ worker, identity: this.#nameOf(worker), stream, sequence, data });
     } else {
       const verdict = readVerdict(this.#nameOf, batch, start, end);
       call.outcome = joinOutcome(call.outcome, verdict);

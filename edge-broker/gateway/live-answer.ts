@@ -9,6 +9,13 @@ import { doneView, manifestView, runVerdictView } from './views.ts';
 const PING_MS = 15_000;
 const BUFFER_BYTES = 64 * 1024;
 
+/** Output of one stream of one run that is being turned into text. */
+interface OutputState {
+  readonly text: OutputText;
+  /** Of its newest piece. */
+  sequence: number;
+}
+
 /**
  * The body of a live answer: every event of an invocation as it happens. A reader that is slow is granted output slowly,
  * so what waits here stays within a run's credit; a reader that leaves cancels the invocation.
@@ -24,7 +31,7 @@ export class LiveAnswer extends Readable implements CallSink {
   readonly #service: string;
   readonly #plugin: string;
   readonly #startedAt = performance.now();
-  readonly #texts = new Map<string, OutputText>();
+  readonly #streams = new Map<string, OutputState>();
   readonly #ping: NodeJS.Timeout;
   #call: Call | null = null;
   #quiet = true;
@@ -56,11 +63,12 @@ export class LiveAnswer extends Readable implements CallSink {
     this.#begin(null);
   }
 
-  output({ worker, identity, stream, data }: OutputPiece): void {
+  output({ worker, identity, stream, sequence, data }: OutputPiece): void {
     const key = `${stream} ${identity}`;
-    const text = this.#texts.get(key) ?? new OutputText();
-    this.#texts.set(key, text);
-    this.#writeOutput(identity, stream, text.write(data));
+    const state = this.#streams.get(key) ?? { text: new OutputText(), sequence };
+    this.#streams.set(key, state);
+    state.sequence = sequence;
+    this.#writeOutput(identity, stream, sequence, state.text.write(data));
     if (this.#full) this.#unread.push({ worker, bytes: data.length });
     else this.#call?.consumed(worker, data.length);
   }
@@ -68,8 +76,9 @@ export class LiveAnswer extends Readable implements CallSink {
   verdict(verdict: RunVerdict): void {
     for (const stream of ['stdout', 'stderr'] as const) {
       const key = `${stream} ${verdict.worker}`;
-      this.#writeOutput(verdict.worker, stream, this.#texts.get(key)?.end() ?? null);
-      this.#texts.delete(key);
+      const state = this.#streams.get(key);
+      if (state !== undefined) this.#writeOutput(verdict.worker, stream, state.sequence, state.text.end());
+      this.#streams.delete(key);
     }
     this.#write({ event: 'verdict', ...runVerdictView(verdict) });
   }
@@ -95,10 +104,10 @@ export class LiveAnswer extends Readable implements CallSink {
     callback(error);
   }
 
-  #writeOutput(worker: string, stream: 'stdout' | 'stderr', piece: TextOrBase64 | null): void {
+  #writeOutput(worker: string, stream: 'stdout' | 'stderr', sequence: number, piece: TextOrBase64 | null): void {
     if (piece === null) return;
-    const data = piece.base64 === null ? { data: piece.text } : { dataBase64: piece.base64 };
-    this.#write({ event: 'output', worker, stream, ...data });
+    const data = piece.base64 === null ? { data: piece.text } : { data: piece.base64, encoding: 'base64' as const };
+    this.#write({ event: 'output', worker, stream, sequence, ...data });
   }
 
   #write(event: InvocationEvent): void {

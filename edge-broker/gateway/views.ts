@@ -1,3 +1,4 @@
+import { ERRORS } from '../../protocol/errors.ts';
 import type { DoneEvent, ManifestEvent, RunAnswer } from '../../protocol/http/invocation.ts';
 import type { Manifest, Outcome, RunVerdict } from '../../protocol/outcome.ts';
 
@@ -16,5 +17,6 @@ export function manifestView(manifest: Manifest, service: string, plugin: string
 
 /** An invocation's end as JSON. */
 export function doneView({ verdict, exitCode, runs, error, detail }: Outcome, durationMs: number): DoneEvent {
-  return { event: 'done', verdict, exitCode, runs, durationMs: Math.round(durationMs * 1000) / 1000, error, detail };
+  const hint = error === null ? null : ERRORS[error].hint;
+  return { event: 'done', verdict, exitCode, runs, durationMs: Math.round(durationMs * 1000) / 1000, error, detail, hint };
 }

@@ -78,13 +78,16 @@ export const ManifestEvent = Type.Object({
 });
 export type ManifestEvent = Static<typeof ManifestEvent>;
 
-/** A piece of output: `data`, or `dataBase64` when it is no UTF-8. Characters are never cut. */
+/** A piece of output, as text or, when it is no UTF-8, as base64. Characters are never cut. */
 export const OutputEvent = Type.Object({
   event: Type.Literal('output'),
   worker: Type.String(),
   stream: Type.Union([Type.Literal('stdout'), Type.Literal('stderr')]),
-  data: Type.Optional(Type.String()),
-  dataBase64: Type.Optional(Type.String()),
+  /** Number of the piece within its run. */
+  sequence: Type.Integer(),
+  data: Type.String(),
+  /** Absent: `data` is text. */
+  encoding: Type.Optional(Type.Literal('base64')),
 });
 export type OutputEvent = Static<typeof OutputEvent>;
 
@@ -101,6 +104,7 @@ export const DoneEvent = Type.Object({
   durationMs: Type.Number(),
   error: Code,
   detail: Type.String(),
+  hint: Code,
 });
 export type DoneEvent = Static<typeof DoneEvent>;
 

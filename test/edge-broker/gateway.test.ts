@@ -47,7 +47,7 @@ suite('forms of a request', () => {
   test('a raw body is the payload, byte for byte and whatever its type', async (t) => {
     const stage = await GatewayStage.create(t);
     const bytes = Buffer.from([0, 255, 10, 128, 123]);
-    for (const type of ['application/octet-stream', 'text/plain', 'application/x-www-form-urlencoded', 'application/json', '']) {
+    for (const type of ['application/octet-stream', 'text/plain', 'application/x-www-form-urlencoded', 'application/json']) {
       const response = await stage.post({
         url: stage.url('alpha/svc', { plugin: 'echo', 'args.path': '/a b&c', timeout: '3s' }),
         headers: { 'content-type': type },
@@ -121,6 +121,7 @@ suite('answers', () => {
     [Verdict.failed, 0, 'TFS_PLUGIN_FAILED', 502, 70],
     [Verdict.timeout, 0, 'TFS_TIMEOUT', 504, 124],
     [Verdict.cancelled, 0, 'TFS_CANCELLED', 499, 130],
+    [Verdict.workerLost, 0, 'TFS_WORKER_LOST', 502, 69],
     [Verdict.busy, 0, 'TFS_BUSY', 503, 75],
     [Verdict.denied, 0, 'TFS_BAD_ARGUMENT', 400, 64],
     [Verdict.denied, 0, 'TFS_PLUGIN_NOT_ALLOWED', 403, 77],
@@ -216,31 +217,21 @@ suite('answers', () => {
     abort.abort();
     await assert.rejects(asked, { name: 'AbortError' });
     await until(() => task.cancelled, { what: 'the task is cancelled' });
+    task.result(Verdict.cancelled);
   });
 
-  test('a lost worker is told, and a moved run answers as if nothing had been', async (t) => {
-    const stage = await GatewayStage.create(t, { count: 2, onTask: () => undefined });
-    const [first, second] = stage.workers;
-    const moved = stage.ask();
-    const holder = await until(() => stage.workers.find((worker) => worker.tasks.length > 0), { what: 'the task' });
-    const other = holder === first ? second : first;
-    if (other !== undefined) {
-      other.onTask = (task) => {
+  test('a run that another worker began again answers with what that one printed', async (t) => {
+    const stage = await GatewayStage.create(t, {
+      count: 2,
+      service: { failover: 'always' },
+      onTask: (task, worker) => {
         task.started();
-        task.output('second');
-      };
-    }
-    holder.kill();
-    const task = await until(() => other?.tasks[0], { what: 'the moved task' });
-    assert.equal(task.attempt, 1);
-    task.result();
-    const { status, answer } = await moved;
-    assert.deepEqual([status, answer.output, answer.runs[0]?.attempt], [200, 'second', 1]);
-    const lost = stage.ask();
-    await until(() => (other?.tasks.length ?? 0) > 1, { what: 'the task that gets lost' });
-    await until(() => stage.broker.dispatcher.openRuns === 1, { what: 'the run' });
-    other?.kill();
-    const end = await lost;
-    assert.deepEqual([end.status, end.answer.code], [502, 'TFS_WORKER_LOST']);
+        task.output(`attempt ${task.attempt}`);
+        if (task.attempt === 1) task.result();
+        else setImmediate(() => void worker.stop());
+      },
+    });
+    const { status, answer } = await stage.ask();
+    assert.deepEqual([status, answer.output, answer.runs.length, answer.runs[0]?.attempt], [200, 'attempt 1', 1, 1]);
   });
 });
