@@ -43,6 +43,8 @@ const PASSWORD_COST = 12;
 const REQUESTS_PER_SECOND = 100;
 const CONNECTIONS = 10;
 const LOGIN_CONNECTIONS = 2;
+/** Password checks take a quarter of a second each, so those that come together wait for a connection longer than others. */
+const LOGIN_WAIT_MS = 8_000;
 
 /**
  * Migrates the database and serves the API. Several control-planes may run on one database.
@@ -55,7 +57,14 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     await migrate({ url });
     const pool = createPool({ url, role: 'triggerfs_app', max: CONNECTIONS, name: 'triggerfs-control-plane', log });
     lifecycle.add('database', () => pool.end());
-    const loginPool = createPool({ url, role: 'triggerfs_app', max: LOGIN_CONNECTIONS, name: 'triggerfs-login', log });
+    const loginPool = createPool({
+      url,
+      role: 'triggerfs_app',
+      max: LOGIN_CONNECTIONS,
+      name: 'triggerfs-login',
+      log,
+      connectTimeoutMs: LOGIN_WAIT_MS,
+    });
     lifecycle.add('login database', () => loginPool.end());
     const database = new Database(pool);
     const keys = new KeyRing(database, log);

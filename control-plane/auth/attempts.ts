@@ -1,17 +1,21 @@
 import { TriggerFsError } from '../../protocol/errors.ts';
 
-/** A window of failed attempts. */
+/** Attempts of one key within a minute. */
 interface Window {
   failures: number;
+  /** Attempts whose outcome is not known yet; each may become a failure. */
+  pending: number;
   readonly endsAt: number;
+  readonly waiting: (() => void)[];
 }
 
 const WINDOW_MS = 60_000;
-const MAX_ENTRIES = 50_000;
+const MAX_KEYS = 50_000;
+const MAX_WAITING = 1_000;
 
 /**
- * Counts failed logins per key in windows of a minute, before the database is asked. An attempt counts as failed until it
- * succeeds, so parallel guesses cannot slip through. The oldest keys are forgotten when there are too many.
+ * Limits failed logins per key and minute, before the database is asked. No more attempts run at once than may still fail,
+ * the others wait for their outcome: parallel guesses do not slip through, and many right logins at once all succeed.
  */
 export class Attempts {
   readonly #limit: number;
@@ -22,33 +26,50 @@ export class Attempts {
     this.#limit = limit;
   }
 
-  /** Counts an attempt. @throws TriggerFsError TFS_RATE_LIMITED */
-  begin(key: string): void {
+  /**
+   * Runs a check; undefined is a failure, an error is none.
+   * @throws TriggerFsError TFS_RATE_LIMITED without running it
+   */
+  async run<T>(key: string, check: () => Promise<T | undefined>): Promise<T | undefined> {
+    const window = await this.#enter(key);
+    try {
+      const found = await check();
+      if (found === undefined) window.failures += 1;
+      return found;
+    } finally {
+      window.pending -= 1;
+      if (window.failures >= this.#limit) for (const wake of window.waiting.splice(0)) wake();
+      else window.waiting.shift()?.();
+    }
+  }
+
+  async #enter(key: string): Promise<Window> {
+    for (;;) {
+      const window = this.#window(key);
+      if (window.failures >= this.#limit || window.waiting.length >= MAX_WAITING) {
+        const seconds = Math.ceil((window.endsAt - Date.now()) / 1000);
+        throw new TriggerFsError('TFS_RATE_LIMITED', `too many failed logins; the next one is looked at in ${seconds} s`);
+      }
+      if (window.failures + window.pending < this.#limit) {
+        window.pending += 1;
+        return window;
+      }
+      await new Promise<void>((resolve) => window.waiting.push(resolve));
+    }
+  }
+
+  /** The key's current window. The oldest keys are forgotten when there are too many. */
+  #window(key: string): Window {
     const now = Date.now();
-    const window = this.#windows.get(key);
-    if (window === undefined || window.endsAt <= now) {
-      this.#windows.delete(key);
-      this.#windows.set(key, { failures: 1, endsAt: now + WINDOW_MS });
-      this.#forget();
-      return;
+    const known = this.#windows.get(key);
+    if (known !== undefined && known.endsAt > now) return known;
+    const window: Window = { failures: 0, pending: 0, endsAt: now + WINDOW_MS, waiting: [] };
+    this.#windows.delete(key);
+    this.#windows.set(key, window);
+    for (const oldest of this.#windows.keys()) {
+      if (this.#windows.size <= MAX_KEYS) break;
+      this.#windows.delete(oldest);
     }
-    if (window.failures >= this.#limit) {
-      const seconds = Math.ceil((window.endsAt - now) / 1000);
-      throw new TriggerFsError('TFS_RATE_LIMITED', `too many failed logins; the next one is looked at in ${seconds} s`);
-    }
-    window.failures += 1;
-  }
-
-  /** The attempt was no failure (right password, or no answer at all). */
-  excuse(key: string): void {
-    const window = this.#windows.get(key);
-    if (window !== undefined && window.failures > 0) window.failures -= 1;
-  }
-
-  #forget(): void {
-    for (const key of this.#windows.keys()) {
-      if (this.#windows.size <= MAX_ENTRIES) return;
-      this.#windows.delete(key);
-    }
+    return window;
   }
 }

@@ -20,26 +20,7 @@ export function registerAuth(app: App, { database, logins, keys, sessions }: Ser
   /** Runs one check of credentials under both limits; only a wrong answer counts. */
   async function attempt<T extends Account>(request: FastifyRequest, account: string, check: () => Promise<T | undefined>): Promise<T> {
     const keyed = `${request.ip} ${account.toLowerCase()}`;
-    perAddress.begin(request.ip);
-    let counted = false;
-    try {
-      perAccount.begin(keyed);
-      counted = true;
-    } catch (error) {
-      perAddress.excuse(request.ip);
-      throw error;
-    }
-    let found: T | undefined;
-    let failed = false;
-    try {
-      found = await check();
-      failed = found === undefined;
-    } finally {
-      if (!failed) {
-        perAddress.excuse(request.ip);
-        if (counted) perAccount.excuse(keyed);
-      }
-    }
+    const found = await perAddress.run(request.ip, () => perAccount.run(keyed, check));
     if (found === undefined) throw new TriggerFsError('TFS_BAD_CREDENTIALS', 'team, identity or secret is wrong');
     return found;
   }

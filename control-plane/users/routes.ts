@@ -99,10 +99,11 @@ export function registerUsers(app: App, { database, logins, passwordCost }: Serv
       const { id } = principalOf(request);
       const { secret, newSecret } = request.body;
       assertSecret(newSecret);
-      attempts.begin(String(id));
-      const changed = await logins.fleet((tx) => users.changePassword(tx, id, { current: secret, next: newSecret, cost: passwordCost }));
-      if (!changed) throw new TriggerFsError('TFS_BAD_CREDENTIALS', 'the current password is another one');
-      attempts.excuse(String(id));
+      const change = { current: secret, next: newSecret, cost: passwordCost };
+      const changed = await attempts.run(String(id), async () => {
+        return (await logins.fleet((tx) => users.changePassword(tx, id, change))) ? true : undefined;
+      });
+      if (changed === undefined) throw new TriggerFsError('TFS_BAD_CREDENTIALS', 'the current password is another one');
       return reply.code(204).send(null);
     },
   );

@@ -68,17 +68,28 @@ suite('login', () => {
     for (let i = 0; i < 12; i += 1) await api.logIn('owner', 'b');
   });
 
-  test('failed attempts are counted per key and forgotten by age', (t) => {
+  test('right logins that come at once all succeed', async () => {
+    await Promise.all(Array.from({ length: 12 }, () => api.logIn('admin', 'a')));
+  });
+
+  test('failures are counted per key and forgotten by age; errors do not count', async (t) => {
     t.mock.timers.enable({ apis: ['Date'], now: 1_000_000 });
     const attempts = new Attempts(2);
-    attempts.begin('x');
-    attempts.excuse('x');
-    attempts.begin('x');
-    attempts.begin('x');
-    assert.throws(() => attempts.begin('x'), { code: 'TFS_RATE_LIMITED' });
-    attempts.begin('y');
+    const fail = async (): Promise<undefined> => undefined;
+    await attempts.run('x', async () => true);
+    await assert.rejects(
+      attempts.run('x', () => Promise.reject(new Error('down'))),
+      /down/,
+    );
+    await attempts.run('x', fail);
+    await attempts.run('x', fail);
+    await assert.rejects(
+      attempts.run('x', async () => true),
+      { code: 'TFS_RATE_LIMITED' },
+    );
+    assert.equal(await attempts.run('y', async () => true), true);
     t.mock.timers.tick(60_001);
-    attempts.begin('x');
+    assert.equal(await attempts.run('x', async () => true), true);
   });
 
   test('renewing keeps the session, logging out ends it with all its tokens', async () => {
