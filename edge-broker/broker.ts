@@ -18,7 +18,7 @@ import { Sessions } from './session/sessions.ts';
 import { Transport } from './session/transport.ts';
 
 const SWEEP_MS = 250;
-const SETTLE_MS = 2_000;
+const PROBE_MS = 50;
 const DRAIN_NOTICE_MS = 300;
 const OVERLOAD_BYTES = 256 * 1024 * 1024;
 
@@ -54,7 +54,7 @@ export async function startBroker({ config, databaseUrl, log }: BrokerOptions): 
     const pool = createPool({ url: databaseUrl, role: 'triggerfs_edge', max: 4, name: 'triggerfs-broker', log });
     lifecycle.add('database pool', () => pool.end());
     const directory = new Directory(pool, log);
-    const dispatcher = new Dispatcher(directory, SETTLE_MS);
+    const dispatcher = new Dispatcher(directory, section.settle);
     const writer = new BulkWriter(pool, identity.id, dispatcher, log);
     const authenticator = new Authenticator(
       directory,
@@ -65,7 +65,11 @@ export async function startBroker({ config, databaseUrl, log }: BrokerOptions): 
     const transport: Transport = new Transport(
       context,
       identity,
-      { batch: (peer, routingId, batch) => sessions.batch(peer, routingId, batch), unreachable: (peer) => sessions.unreachable(peer) },
+      {
+        batch: (peer, routingId, batch) => sessions.batch(peer, routingId, batch),
+        unreachable: (peer) => sessions.unreachable(peer),
+        disconnected: collect(PROBE_MS, () => sessions.probe()),
+      },
       log,
     );
     const sessions: Sessions = new Sessions({
@@ -166,6 +170,18 @@ async function drain({ registration, gateway, sessions, dispatcher, transport, l
 
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** Runs the action soon after a call, once for all calls until then. */
+function collect(delayMs: number, action: () => void): () => void {
+  let timer: NodeJS.Timeout | null = null;
+  return () => {
+    if (timer !== null) return;
+    timer = setTimeout(() => {
+      timer = null;
+      action();
+    }, delayMs);
+  };
 }
 
 function throttle(intervalMs: number, action: () => void): () => void {

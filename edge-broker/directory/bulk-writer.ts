@@ -30,11 +30,17 @@ export class BulkWriter {
     this.#timer = setInterval(() => void this.flush(), INTERVAL_MS);
   }
 
-  /** Writes what is left and stops. */
+  /** Writes the last hits, takes this broker's presence away and stops. */
   async stop(): Promise<void> {
     if (this.#timer !== null) clearInterval(this.#timer);
     await this.#writing;
+    this.#presenceDirty = false;
     await this.flush();
+    try {
+      await this.#pool.query('delete from triggerfs.presence where broker_id = $1', [this.#brokerId]);
+    } catch (err) {
+      this.#log.warn({ err }, 'cannot take back the presence of workers; it ends with the broker’s beat');
+    }
   }
 
   /** The set of connected workers has changed. */

@@ -15,6 +15,7 @@ import { mayRecord } from './permissions.ts';
 import { Session } from './session.ts';
 
 const MAX_ROUTES = 10_000;
+const PROBE = Buffer.alloc(Layout.ping.end);
 
 const check = {
   hello: Compile(Hello),
@@ -122,6 +123,13 @@ export class Sessions {
   /** Tells all peers that this broker shuts down. */
   announceDrain(): void {
     for (const session of this.#sessions.values()) session.outbox.reserve(RecordType.drain, 0, 0);
+  }
+
+  /** Sends everybody a ping: to peers whose connection is gone that fails at once, long before their silence is noticed. */
+  probe(): void {
+    for (const session of this.#sessions.values()) {
+      if (session.role !== 'new') session.outbox.copy(RecordType.ping, 0, PROBE, 0, PROBE.length);
+    }
   }
 
   /** Drops silent, expired and never opened sessions. Called once a second or more often. */

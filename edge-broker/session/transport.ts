@@ -19,6 +19,8 @@ export interface TransportEvents {
   batch(peer: number, routingId: Buffer, batch: Buffer): void;
   /** A peer's connection is gone; what was meant for it is lost. */
   unreachable(peer: number): void;
+  /** Some connection broke; ZeroMQ does not say whose. */
+  disconnected(): void;
 }
 
 /**
@@ -68,6 +70,7 @@ export class Transport {
       throw new TriggerFsError('TFS_CONFIG', `cannot listen on ${address}: ${(cause as Error).message}`, { cause });
     }
     this.#receiving = this.#receive();
+    this.#socket.events.on('disconnect', this.#events.disconnected);
     // A socket for both families reports IPv4 addresses in their IPv6 form; peers and people know the plain one better.
     return this.#socket.lastEndpoint?.replace(/\[::ffff:([\d.]+)\]/, '$1') ?? address;
   }

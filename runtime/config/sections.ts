@@ -50,6 +50,7 @@ export const SECTIONS = {
     keyfile: text('File with this broker’s CURVE key pair and id; made when missing.', './.triggerfs/broker.key'),
     database: secret('PostgreSQL address; DATABASE_URL when empty.'),
     drain: duration('How long running work may go on after SIGTERM.', '20s'),
+    settle: duration('How long after a start requests wait for workers that are still reconnecting.', '3s'),
   },
 } as const;
 

@@ -64,7 +64,7 @@ export interface UplinkOptions {
 export class Uplink {
   readonly broker: BrokerAddress;
   readonly #options: UplinkOptions;
-  readonly #backoff = new Backoff(100, 5_000);
+  readonly #backoff = new Backoff(100, 2_000);
   #state: 'stopped' | 'connecting' | 'ready' | 'waiting' = 'stopped';
   #socket: Dealer | null = null;
   #outbox: Outbox | null = null;

@@ -67,7 +67,7 @@ async function stage(t: TestContext): Promise<{ world: World; owner: Person; wor
 }
 
 /** The oracle after each attack: a good client is served. */
-async function served(t: TestContext, world: World, owner: Person, broker: Broker): Promise<void> {
+async function served(world: World, owner: Person, broker: Broker): Promise<void> {
   const client = await world.client(owner, [broker]);
   const outcome = await client.invoke({ service: 'svc', plugin: 'echo', payload: 'x' }).outcome;
   assert.equal(outcome.verdict, 'ok');
@@ -79,7 +79,7 @@ test('a stranger without a channel key gets no connection', async (t) => {
   await FakeWorker.connect(t, world, worker, [broker]);
   const stranger = new RawPeer(t, broker);
   await stranger.send((writer) => writer.json(RecordType.hello, { token: world.token(owner), agent: 'x' }));
-  await served(t, world, owner, broker);
+  await served(world, owner, broker);
   assert.deepEqual(stranger.answers, []);
 });
 
@@ -157,7 +157,7 @@ test('of two workers with one identity the newest wins, and the older is told', 
   const newer = await FakeWorker.connect(t, world, worker, [broker]);
   await until(() => older.refused === 'TFS_CONFLICT', { what: 'the older is told' });
   older.kill();
-  await served(t, world, owner, broker);
+  await served(world, owner, broker);
   assert.equal(newer.tasks.length, 1);
 });
 
@@ -235,7 +235,7 @@ test('garbage on the port: nothing crashes, a good client is still served', asyn
     socket.end(Buffer.from(text, 'latin1'));
     await new Promise((resolve) => socket.once('close', resolve));
   }
-  await served(t, world, owner, broker);
+  await served(world, owner, broker);
 });
 
 test('watching sessions hear of configuration changes', async (t) => {
@@ -245,4 +245,13 @@ test('watching sessions hear of configuration changes', async (t) => {
   client.onChanged((version) => versions.push(version));
   await world.sql.query("update triggerfs.teams set description = 'new' where id = $1", [owner.teamId]);
   await until(() => versions.length > 0, { timeoutMs: 1_000, what: 'CHANGED arrives' });
+});
+
+test('a worker whose connection breaks is missed at once, not after its silence', async (t) => {
+  const { world, broker, worker } = await stage(t);
+  const lost = await FakeWorker.connect(t, world, worker, [broker]);
+  const started = performance.now();
+  lost.kill();
+  await until(() => broker.dispatcher.workers.size === 0, { what: 'the worker is missed' });
+  assert.ok(performance.now() - started < 1_000);
 });

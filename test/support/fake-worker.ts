@@ -116,6 +116,21 @@ export class FakeWorker {
     return worker;
   }
 
+  /** Connects to brokers in other processes and resolves when each has sent CONFIG. */
+  static async connectTo(
+    t: TestContext,
+    world: World,
+    person: Person,
+    brokers: readonly BrokerAddress[],
+    options: FakeWorkerOptions = {},
+  ): Promise<FakeWorker> {
+    const worker = new FakeWorker(world, person, options);
+    t.after(() => worker.stop());
+    for (const broker of brokers) worker.join(broker);
+    await until(() => worker.configs.length >= brokers.length, { what: `${person.identity} is configured by all brokers` });
+    return worker;
+  }
+
   /** Connects to one more broker. */
   join(broker: BrokerAddress): void {
     const credentials = this.#world.credentials(this.#person, [broker]);

@@ -184,20 +184,20 @@ export class World {
 
   /** Starts a broker in this process; `name` keeps its key over restarts. */
   async broker(name = 'broker', options: { port?: number; settings?: string } = {}): Promise<Broker> {
-    const toml = `[broker]\nport = ${options.port ?? 0}\ngateway_port = 0\nkeyfile = "${join(this.folder, `${name}.key`)}"\ndrain = "5s"\n${options.settings ?? ''}`;
+    const toml = `[broker]\nport = ${options.port ?? 0}\ngateway_port = 0\nkeyfile = "${join(this.folder, `${name}.key`)}"\ndrain = "1s"\nsettle = "1ms"\n${options.settings ?? ''}`;
     const broker = await startBroker({ config: parseConfig(toml, null), databaseUrl: this.url, log: silentLogger() });
     this.#t.after(() => broker.stop());
     return broker;
   }
 
   /** A started client of a user. */
-  async client(person: Person, brokers: readonly Broker[], options: { watch?: boolean } = {}): Promise<Client> {
-    const client = new Client({
-      credentials: this.credentials(person, brokers.map(addressOf)),
-      log: silentLogger(),
-      agent: 'test',
-      ...options,
-    });
+  client(person: Person, brokers: readonly Broker[], options: { watch?: boolean } = {}): Promise<Client> {
+    return this.clientOf(person, brokers.map(addressOf), options);
+  }
+
+  /** A started client of a user on brokers by address. */
+  async clientOf(person: Person, brokers: readonly BrokerAddress[], options: { watch?: boolean } = {}): Promise<Client> {
+    const client = new Client({ credentials: this.credentials(person, brokers), log: silentLogger(), agent: 'test', ...options });
     this.#t.after(() => client.stop());
     await client.start();
     return client;
