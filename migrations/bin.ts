@@ -20,7 +20,7 @@ try {
   } else {
     const env = environment();
     const url = loadConfig(env, options.config)['control-plane'].database || env.databaseUrl;
-    if (url === undefined) throw new TriggerFsError('TFS_USAGE', 'no database is named: set DATABASE_URL');
+    if (url === undefined || url === '') throw new TriggerFsError('TFS_USAGE', 'no database is named: set DATABASE_URL');
     if (options.status) {
       for (const { name, appliedAt } of await migrationStatus({ url }))
         process.stdout.write(`${name} ${appliedAt?.toISOString() ?? 'to come'}\n`);
