@@ -36,7 +36,7 @@ async function start(argv: readonly string[]): Promise<void> {
   const env = environment();
   const config = loadConfig(env, options.config);
   const databaseUrl = config['control-plane'].database || env.databaseUrl;
-  if (databaseUrl === undefined)
+  if (databaseUrl === undefined || databaseUrl === '')
     throw new TriggerFsError('TFS_USAGE', 'no database: set DATABASE_URL, or database in the section [control-plane]');
   const log = createLogger({
     name: 'triggerfs-control-plane',
