@@ -167,7 +167,7 @@ export class CallTable implements CallKeeper {
   close(): void {
     this.#closed = true;
     for (const call of this.#calls.values()) {
-      if (!call.detached) call.session?.cancel(call.number, false);
+      if (!call.detached && !call.cancelled) call.session?.cancel(call.number, false);
       this.#end(call, 'cancelled', 'TFS_CANCELLED', 'the client was stopped');
     }
     this.#stopTimer();

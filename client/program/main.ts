@@ -54,7 +54,7 @@ async function run(options: CommandLine, env: Environment): Promise<number> {
     const begun = performance.now();
     const [payload] = await interruption.race(Promise.all([readPayload(options.command, process.stdin), client.start()]));
     const invocation = client.invoke({ ...order, payload, signal: interruption.signal });
-    const shown = show(invocation, screenOf(options, order, out, err, env), begun, [out, err]);
+    const shown = show(invocation, screenOf(options, order, out, err, env), begun, out, err);
     return interruption.exitCode(await Promise.race([shown, interruption.broken]));
   } catch (error) {
     if (interruption.signal.aborted) return interruption.exitCode(null);
@@ -65,9 +65,10 @@ async function run(options: CommandLine, env: Environment): Promise<number> {
   }
 }
 
-async function show(invocation: Invocation, screen: Screen, begun: number, sinks: readonly Sink[]): Promise<number> {
+async function show(invocation: Invocation, screen: Screen, begun: number, out: Sink, err: Sink): Promise<number> {
   let exitCode = 0;
   for await (const event of invocation.events()) {
+    if (out.broken) return exitCode;
     if (event.kind === 'manifest') screen.manifest(event.manifest);
     else if (event.kind === 'output') screen.output(event.chunk);
     else if (event.kind === 'verdict') screen.verdict(event.verdict);
@@ -75,9 +76,11 @@ async function show(invocation: Invocation, screen: Screen, begun: number, sinks
       exitCode = event.outcome.exitCode;
       screen.done(event.outcome, performance.now() - begun);
     }
-    for (const sink of sinks) await sink.ready();
+    await out.ready();
+    await err.ready();
   }
-  for (const sink of sinks) await sink.flushed();
+  await out.flushed();
+  await err.flushed();
   return exitCode;
 }
 

@@ -61,15 +61,17 @@ function timeoutOf(text: string): number {
 }
 
 function argumentsOf(pairs: readonly string[]): Record<string, string> {
-  const args: Record<string, string> = {};
+  // Not an object yet: a name such as __proto__ is a name like others.
+  const found = new Map<string, string>();
   for (const pair of pairs) {
     const split = pair.indexOf('=');
     const name = split < 0 ? pair : pair.slice(0, split);
     if (split < 0) throw new TriggerFsError('TFS_USAGE', `-args ${name} lacks its value: write -args ${name}=VALUE`);
     if (!isArgumentName(name)) throw new TriggerFsError('TFS_USAGE', `-args: ${JSON.stringify(name)} is no name of an argument`);
-    if (Object.hasOwn(args, name)) throw new TriggerFsError('TFS_USAGE', `-args ${name} is given twice`);
-    args[name] = pair.slice(split + 1);
+    if (found.has(name)) throw new TriggerFsError('TFS_USAGE', `-args ${name} is given twice`);
+    found.set(name, pair.slice(split + 1));
   }
+  const args = Object.fromEntries(found);
   const bytes = Buffer.byteLength(JSON.stringify(args));
   if (bytes > LIMITS.argsBytes) throw new TriggerFsError('TFS_TOO_LARGE', `-args: ${bytes} bytes in all, at most ${LIMITS.argsBytes}`);
   return args;

@@ -18,6 +18,11 @@ export class Sink {
     return this.#stream.isTTY === true;
   }
 
+  /** Writing has become impossible. */
+  get broken(): boolean {
+    return this.#broken;
+  }
+
   /** Writes; the caller looks at `ready` now and then. */
   write(data: Buffer | string): void {
     if (!this.#broken && data.length > 0) this.#full = !this.#stream.write(data);
