@@ -1,15 +1,13 @@
 import { join } from 'node:path';
-import { libfuseEnvironment } from '../../fs/libfuse.ts';
 import { type BenchReport, compare } from '../report/comparison.ts';
 import { interleave } from '../report/rounds.ts';
 import { median } from '../report/statistics.ts';
 import { isLine, LINE_BYTES, type WriterResult } from '../roles/file-writer.ts';
 import { RoleProcess } from '../stage/role.ts';
-import type { Stage } from '../stage/stage.ts';
 import { until } from '../stage/wait.ts';
 import type { Bench, BenchContext } from './bench.ts';
 import { checkLines, fileBytes } from './delivered.ts';
-import { cannotMount, detachLeftOver, mountTriggers } from './mount.ts';
+import { cannotMount, mountNoop, mountTriggers } from './mount.ts';
 
 const TRIGGER = 'lines';
 const BASELINE = 'no-op handler';
@@ -26,7 +24,8 @@ export const fuse: Bench = {
     const { seconds, rounds } = stage.settings;
     const mount = await mountTriggers(context, 'fuse', [TRIGGER]);
     const ours = await RoleProcess.start(stage, 'file-writer', { path: mount.trigger(TRIGGER) }, 'trigger-writer');
-    const baseline = await startBaseline(stage);
+    const noop = join(await mountNoop(stage, 'fuse', [TRIGGER]), TRIGGER);
+    const baseline = await RoleProcess.start(stage, 'file-writer', { path: noop }, 'noop-writer');
     const target = mount.target(TRIGGER);
     const deliveryMs: number[] = [];
     let written = 0;
@@ -64,13 +63,6 @@ export const fuse: Bench = {
     };
   },
 };
-
-async function startBaseline(stage: Stage): Promise<RoleProcess> {
-  const mountpoint = stage.subfolder('noop-mount');
-  stage.add(`mount ${mountpoint}`, () => detachLeftOver(mountpoint));
-  await RoleProcess.start(stage, 'noop-mount', { mountpoint, file: TRIGGER }, 'noop-mount', libfuseEnvironment(stage.folder));
-  return RoleProcess.start(stage, 'file-writer', { path: join(mountpoint, TRIGGER) }, 'noop-writer');
-}
 
 async function verify(target: string, written: number): Promise<void> {
   const lines = await checkLines(target, (line, number) => {

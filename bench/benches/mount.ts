@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { libfuseEnvironment } from '../../fs/libfuse.ts';
 import type { Content, TriggerRule } from '../stage/content.ts';
 import { MAIN_REGION } from '../stage/platform.ts';
 import { RoleProcess } from '../stage/role.ts';
@@ -44,8 +45,16 @@ export async function mountTriggers({ stage, platform }: BenchContext, team: str
   return { folder, trigger, target };
 }
 
+/** Mounts files whose writes are answered and forgotten, in a process like ours; returns the folder. */
+export async function mountNoop(stage: Stage, name: string, files: readonly string[]): Promise<string> {
+  const mountpoint = stage.subfolder(`${name}-noop-mount`);
+  stage.add(`mount ${mountpoint}`, () => detachLeftOver(mountpoint));
+  await RoleProcess.start(stage, 'noop-mount', { mountpoint, files }, `${name}-noop`, libfuseEnvironment(stage.folder));
+  return mountpoint;
+}
+
 /** Detaches what a process that was killed left mounted. */
-export function detachLeftOver(folder: string): void {
+function detachLeftOver(folder: string): void {
   if (readFileSync('/proc/self/mounts', 'utf8').includes(` ${folder} `)) execFileSync('umount', ['-l', folder]);
 }
 

@@ -11,8 +11,8 @@ type Reply = (result: number, value?: unknown) => void;
 const DIRECTORY_MODE = 0o40777;
 const FILE_MODE = 0o100666;
 
-/** The baseline for writes: one file whose write handler does nothing but answer, with the mount options of the real thing. */
-export async function start({ mountpoint, file }: { readonly mountpoint: string; readonly file: string }): Promise<Role> {
+/** The baseline for writes: files whose write handler does nothing but answer, with the mount options of the real thing. */
+export async function start({ mountpoint, files }: { readonly mountpoint: string; readonly files: readonly string[] }): Promise<Role> {
   const Fuse = createRequire(import.meta.url)('fuse-native') as new (
     mountpoint: string,
     handlers: Readonly<Record<string, (...args: never[]) => void>>,
@@ -23,10 +23,10 @@ export async function start({ mountpoint, file }: { readonly mountpoint: string;
   const handlers = {
     getattr: (path: string, reply: Reply) => {
       if (path === '/') reply(0, attributes(DIRECTORY_MODE));
-      else if (path === `/${file}`) reply(0, attributes(FILE_MODE));
+      else if (files.includes(path.slice(1))) reply(0, attributes(FILE_MODE));
       else reply(-2);
     },
-    readdir: (_path: string, reply: Reply) => reply(0, [file]),
+    readdir: (_path: string, reply: Reply) => reply(0, files),
     open: (_path: string, _flags: number, reply: Reply) => reply(0, 1),
     write: (_path: string, _fd: number, _buffer: Buffer, length: number, _position: number, reply: Reply) => reply(length),
     truncate: done,
