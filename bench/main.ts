@@ -26,7 +26,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     process.stdout.write(`${formatHelp('npm run bench -- [options]: measures triggerFS beside its peers', OPTIONS)}\nBenchmarks:\n${list}`);
     return;
   }
-  process.exitCode = (await runAll(settings)) ? 0 : 1;
+  if (!(await runAll(settings))) process.exitCode ??= 1;
 }
 
 /** Runs the chosen benchmarks; false when one of them failed. */
@@ -35,11 +35,13 @@ async function runAll(settings: Settings): Promise<boolean> {
   const stage = await Stage.open(settings, progress);
   const interrupted = (): void => {
     progress('stopping');
-    void stage.close().then(() => process.exit(EXIT_INTERRUPTED));
+    process.exitCode = EXIT_INTERRUPTED;
+    void stage.close().then(() => process.exit());
   };
   process.on('SIGINT', interrupted).on('SIGTERM', interrupted);
   try {
     const finished = await measureAll(stage, settings);
+    if (stage.closing) return false;
     progress('');
     const machine = describeMachine();
     process.stdout.write(settings.json ? `${JSON.stringify(reportObject(machine, finished))}\n` : formatReport(machine, finished));
@@ -61,6 +63,7 @@ async function measureAll(stage: Stage, settings: Settings): Promise<FinishedBen
   };
   const finished: FinishedBench[] = [];
   for (const bench of BENCHES) {
+    if (stage.closing) break;
     if (settings.only !== null && !settings.only.includes(bench.name)) continue;
     try {
       finished.push({ name: bench.name, report: await bench.run(context), error: null });

@@ -22,6 +22,7 @@ export class Stage {
   readonly progress: (text: string) => void;
   readonly #lifecycle = new Lifecycle(silentLogger());
   #programs = 0;
+  #closing = false;
 
   private constructor(settings: Settings, folder: string, progress: (text: string) => void) {
     this.settings = settings;
@@ -35,6 +36,11 @@ export class Stage {
     return new Stage(settings, await mkdtemp(join(tmpdir(), 'triggerfs-bench-')), progress);
   }
 
+  /** The end has come, be it by Ctrl-C: nothing more is started. */
+  get closing(): boolean {
+    return this.#closing;
+  }
+
   /** Registers what has to be undone at the end. */
   add(name: string, stop: () => Promise<void> | void): void {
     this.#lifecycle.add(name, stop);
@@ -42,6 +48,7 @@ export class Stage {
 
   /** Starts a program that is stopped at the end. Logs of all programs are kept in the folder until then. */
   start(options: Omit<ProgramOptions, 'logFile'>): Program {
+    if (this.#closing) throw new Error(`${options.name} is not started any more`);
     this.#programs += 1;
     const program = new Program({ ...options, logFile: join(this.folder, `${this.#programs}-${options.name}.log`) });
     this.#lifecycle.add(options.name, () => program.stop());
@@ -78,6 +85,7 @@ export class Stage {
 
   /** Ends and removes everything. */
   close(): Promise<void> {
+    this.#closing = true;
     return this.#lifecycle.stop();
   }
 }
