@@ -1,7 +1,8 @@
+import { LIMITS } from '../protocol/limits.ts';
 import type { Manifest, Outcome, RunVerdict } from '../protocol/outcome.ts';
 import type { CallHandlers } from './answers.ts';
 import type { Call } from './call.ts';
-import type { ClientRoute, SendOptions } from './route.ts';
+import type { ClientRoute } from './route.ts';
 
 /** One invocation to run. */
 export interface InvokeRequest {
@@ -49,6 +50,9 @@ export class Invocation implements AsyncIterable<OutputChunk> {
   /** hold: nobody has said what is wanted yet; the credit bounds what collects. */
   #mode: 'hold' | 'read' | 'drop' = 'hold';
   #wake: (() => void) | null = null;
+  readonly #credit: number;
+  /** Bytes taken since the last grant, by worker. */
+  readonly #ungranted = new Map<string, number>();
 
   constructor(route: ClientRoute, request: InvokeRequest) {
     const manifest = Promise.withResolvers<Manifest | null>();
@@ -72,8 +76,11 @@ export class Invocation implements AsyncIterable<OutputChunk> {
         this.#push({ kind: 'done', outcome });
       },
     };
+    this.#credit = request.creditBytes ?? LIMITS.initialCreditBytes;
     const payload = typeof request.payload === 'string' ? Buffer.from(request.payload) : request.payload;
-    this.#call = route.send(payload, handlers, sendOptions(request));
+    const { timeoutMs } = request;
+    const options = { manualCredit: true, creditBytes: this.#credit };
+    this.#call = route.send(payload, handlers, timeoutMs === undefined ? options : { ...options, timeoutMs });
     signal?.addEventListener('abort', cancel, { once: true });
     if (signal?.aborted === true) queueMicrotask(cancel);
   }
@@ -108,7 +115,7 @@ export class Invocation implements AsyncIterable<OutputChunk> {
       for (;;) {
         const event = this.#queue.shift() ?? (await this.#next());
         yield event;
-        if (event.kind === 'output') this.#call.grant(event.chunk.data.length, event.chunk.worker);
+        if (event.kind === 'output') this.#taken(event.chunk.worker, event.chunk.data.length);
         if (event.kind === 'done') return;
       }
     } finally {
@@ -128,15 +135,23 @@ export class Invocation implements AsyncIterable<OutputChunk> {
   }
 
   #output(data: Buffer, stderr: boolean, worker: string, sequence: number): void {
-    if (this.#mode === 'drop') this.#call.grant(data.length, worker);
+    if (this.#mode === 'drop') this.#taken(worker, data.length);
     else this.#push({ kind: 'output', chunk: { worker, stream: stderr ? 'stderr' : 'stdout', sequence, data: Buffer.from(data) } });
   }
 
   #drop(): void {
     this.#mode = 'drop';
     for (const event of this.#queue.splice(0)) {
-      if (event.kind === 'output') this.#call.grant(event.chunk.data.length, event.chunk.worker);
+      if (event.kind === 'output') this.#taken(event.chunk.worker, event.chunk.data.length);
     }
+  }
+
+  /** Grants what was taken, a quarter of the credit at a time: not a record for each line. */
+  #taken(worker: string, bytes: number): void {
+    const taken = (this.#ungranted.get(worker) ?? 0) + bytes;
+    const grant = taken >= this.#credit / 4;
+    this.#ungranted.set(worker, grant ? 0 : taken);
+    if (grant) this.#call.grant(taken, worker);
   }
 
   #push(event: InvocationEvent): void {
@@ -146,9 +161,4 @@ export class Invocation implements AsyncIterable<OutputChunk> {
     this.#wake = null;
     wake?.();
   }
-}
-
-function sendOptions({ timeoutMs, creditBytes }: InvokeRequest): SendOptions {
-  const options = { manualCredit: true };
-  return Object.assign(options, timeoutMs === undefined ? {} : { timeoutMs }, creditBytes === undefined ? {} : { creditBytes });
 }

@@ -33,7 +33,7 @@ export class JsonScreen implements Screen {
 
   done({ verdict, exitCode, runs, error, detail }: Outcome, elapsedMs: number): void {
     const hint = error === null ? null : ERRORS[error].hint;
-    this.#print({ event: 'done', verdict, exitCode, runs, durationMs: elapsedMs, error, detail, hint });
+    this.#print({ event: 'done', verdict, exitCode, runs, durationMs: Math.round(elapsedMs * 1000) / 1000, error, detail, hint });
   }
 
   #print(value: Record<string, unknown>): void {

@@ -19,6 +19,8 @@ const PROGRAM = 'triggerfs-client';
 const USAGE = `usage: ${PROGRAM} -service NAME -plugin NAME [-command TEXT] [OPTIONS]`;
 /** How long a broker is looked for; less when the request's own time limit is shorter. */
 const CONNECT_MS = 3_000;
+/** Output that may be on its way: enough to fill a line of 50 Mbit/s over 40 ms. */
+const CREDIT_BYTES = 256 * 1024;
 const SILENT: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
 /** Runs the program `triggerfs-client` and ends the process with its exit code. */
@@ -53,7 +55,7 @@ async function run(options: CommandLine, env: Environment): Promise<number> {
   try {
     const begun = performance.now();
     const [payload] = await interruption.race(Promise.all([readPayload(options.command, process.stdin), client.start()]));
-    const invocation = client.invoke({ ...order, payload, signal: interruption.signal });
+    const invocation = client.invoke({ ...order, payload, creditBytes: CREDIT_BYTES, signal: interruption.signal });
     const shown = show(invocation, screenOf(options, order, out, err, env), begun, out, err);
     return interruption.exitCode(await Promise.race([shown, interruption.broken]));
   } catch (error) {
@@ -86,7 +88,7 @@ async function show(invocation: Invocation, screen: Screen, begun: number, out: 
 
 function screenOf(options: CommandLine, order: Order, out: Sink, err: Sink, env: Environment): Screen {
   if (options.json) return new JsonScreen(order, out);
-  return options.raw ? new RawScreen(out, err) : new TextScreen(order, out, err, !env.noColor);
+  return options.raw ? new RawScreen(order, out, err) : new TextScreen(order, out, err, !env.noColor);
 }
 
 /** pino costs more start-up time than everything else here, so it is loaded only when it is wanted. */

@@ -50,7 +50,7 @@ export class TextScreen implements Screen {
 
   done(outcome: Outcome, elapsedMs: number): void {
     this.#printer.end();
-    reportError(outcome, this.#err);
+    reportError(outcome, this.#order, this.#err);
     if (!this.#begun) return;
     const summary = [`Exit code: ${outcome.exitCode}`, `Total messages: ${this.#printer.lines}`, `Time ran: ${formatDuration(elapsedMs)}`];
     this.#out.write(`${summary.join('\n')}\n`);
@@ -59,10 +59,12 @@ export class TextScreen implements Screen {
 
 /** `-raw`: the plugin's bytes and nothing else. */
 export class RawScreen implements Screen {
+  readonly #order: Order;
   readonly #out: Sink;
   readonly #err: Sink;
 
-  constructor(out: Sink, err: Sink) {
+  constructor(order: Order, out: Sink, err: Sink) {
+    this.#order = order;
     this.#out = out;
     this.#err = err;
   }
@@ -76,7 +78,7 @@ export class RawScreen implements Screen {
   verdict(): void {}
 
   done(outcome: Outcome): void {
-    reportError(outcome, this.#err);
+    reportError(outcome, this.#order, this.#err);
   }
 }
 
@@ -88,6 +90,8 @@ function describe({ verdict, exitCode, durationUs, detail }: RunVerdict): string
 }
 
 /** One line with what kept the plugin from ending by itself, and what can be done. */
-function reportError({ error, detail, verdict }: Outcome, err: Sink): void {
-  if (error !== null) err.write(`triggerfs-client: ${detail === '' ? verdict : detail} (${error}). ${ERRORS[error].hint}\n`);
+function reportError({ error, detail, verdict }: Outcome, order: Order, err: Sink): void {
+  if (error === null) return;
+  const what = verdict === 'timeout' ? `no end within ${formatDuration(order.timeoutMs)}` : verdict;
+  err.write(`triggerfs-client: ${detail === '' ? what : detail} (${error}). ${ERRORS[error].hint}\n`);
 }

@@ -35,18 +35,19 @@ test('lines of several workers are never mixed', () => {
 
 test('an unfinished line is shown after a pause and goes on where it was', async () => {
   const { printer, text } = screens(true);
+  const shown = (): string => text.both;
   printer.write('[a] ', false, Buffer.from('Password: '));
-  assert.equal(text.both, '');
-  await until(() => text.both === '[a] Password: ', { what: 'the question', timeoutMs: 1000 });
+  assert.equal(shown(), '');
+  await until(() => shown() === '[a] Password: ', { what: 'the question', timeoutMs: 1000 });
   printer.write('[a] ', false, Buffer.from('ok\nnext'));
-  await until(() => text.both === '[a] Password: ok\n[a] next', { what: 'the next line', timeoutMs: 1000 });
+  await until(() => shown() === '[a] Password: ok\n[a] next', { what: 'the next line', timeoutMs: 1000 });
   printer.write('[b] ', false, Buffer.from('other\n'));
   printer.write('[a] ', false, Buffer.from(' part\n'));
-  assert.equal(text.both, '[a] Password: ok\n[a] next\n[b] other\n[a]  part\n');
+  assert.equal(shown(), '[a] Password: ok\n[a] next\n[b] other\n[a]  part\n');
   printer.write('[a] ', false, Buffer.from('end'));
-  await until(() => text.both.endsWith('end'), { what: 'the last line', timeoutMs: 1000 });
+  await until(() => shown().endsWith('end'), { what: 'the last line', timeoutMs: 1000 });
   printer.end();
-  assert.ok(text.both.endsWith('[a] end\n'));
+  assert.ok(shown().endsWith('[a] end\n'));
 });
 
 test('errors are red on a terminal, and interrupt an unfinished line there', async () => {

@@ -176,7 +176,7 @@ test('verdicts become exit codes and one line with a hint', async (t) => {
       70,
       /no such interpreter \(TFS_PLUGIN_FAILED\)\. /,
     ],
-    [{ verdict: Verdict.timeout }, 124, /timeout \(TFS_TIMEOUT\)\. .*raise the timeout/],
+    [{ verdict: Verdict.timeout }, 124, /no end within 5s \(TFS_TIMEOUT\)\. .*raise the timeout/],
     [{ verdict: Verdict.noWorker, worker: 0, detail: 'no worker of service demo is online' }, 69, /no worker of service demo is online/],
     [{ verdict: Verdict.busy, worker: 0 }, 75, /TFS_BUSY/],
     [{ verdict: Verdict.denied, worker: 0 }, 77, /TFS_FORBIDDEN/],
