@@ -22,6 +22,11 @@ export class Database {
     return this.#transaction(`begin; select set_config('app.team', '${teamId}', true)`, work);
   }
 
+  /** Runs one statement by itself, without a team: a single round trip, for what every request asks. */
+  async rows<T extends QueryResultRow>(sql: string, values: readonly unknown[] = []): Promise<T[]> {
+    return (await this.#pool.query<T>(sql, [...values])).rows;
+  }
+
   /** Runs work in a transaction without a team: only tables of the fleet, and definer functions. */
   fleet<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
     return this.#transaction('begin', work);

@@ -43,34 +43,28 @@ export async function authenticateUser(
   secret: string,
 ): Promise<UserAccount | undefined> {
   const password = Buffer.byteLength(secret) > BCRYPT_BYTES ? NO_PASSWORD : secret;
-  const rows = await database.fleet((tx) =>
-    tx.rows<UserAccount>(
-      `select team_id as "teamId", team, user_id as id, identity, role, token_epoch as epoch from triggerfs.authenticate_user($1, $2, $3)`,
-      [team, identity, password],
-    ),
+  const rows = await database.rows<UserAccount>(
+    `select team_id as "teamId", team, user_id as id, identity, role, token_epoch as epoch from triggerfs.authenticate_user($1, $2, $3)`,
+    [team, identity, password],
   );
   return rows[0];
 }
 
 /** Checks a worker's token. */
 export async function authenticateWorker(database: Database, team: string, identity: string, token: string): Promise<Account | undefined> {
-  const rows = await database.fleet((tx) =>
-    tx.rows<Account>(
-      `select team_id as "teamId", team, worker_id as id, identity, token_epoch as epoch from triggerfs.authenticate_worker($1, $2, $3)`,
-      [team, identity, hashToken(token)],
-    ),
+  const rows = await database.rows<Account>(
+    `select team_id as "teamId", team, worker_id as id, identity, token_epoch as epoch from triggerfs.authenticate_worker($1, $2, $3)`,
+    [team, identity, hashToken(token)],
   );
   return rows[0];
 }
 
 /** Looks up an API token. */
 export async function authenticateToken(database: Database, token: string): Promise<TokenAccount | undefined> {
-  const rows = await database.fleet((tx) =>
-    tx.rows<TokenAccount>(
-      `select team_id as "teamId", team, user_id as id, identity, role, token_epoch as epoch, scopes,
+  const rows = await database.rows<TokenAccount>(
+    `select team_id as "teamId", team, user_id as id, identity, role, token_epoch as epoch, scopes,
          extract(epoch from expires_at)::float8 as "expiresAt" from triggerfs.authenticate_token($1)`,
-      [hashToken(token)],
-    ),
+    [hashToken(token)],
   );
   return rows[0];
 }
@@ -83,13 +77,9 @@ export async function sessionState(
   teamId: number,
   sid: string,
 ): Promise<SessionState | undefined> {
-  const rows = await database.fleet((tx) =>
-    tx.rows<SessionState>('select team_name as team, identity, role, epoch from triggerfs.session_state($1, $2, $3, $4)', [
-      kind,
-      id,
-      teamId,
-      sid,
-    ]),
+  const rows = await database.rows<SessionState>(
+    'select team_name as team, identity, role, epoch from triggerfs.session_state($1, $2, $3, $4)',
+    [kind, id, teamId, sid],
   );
   return rows[0];
 }
@@ -104,11 +94,9 @@ export async function revokeSession(tx: Transaction, sid: string, seconds: numbe
 
 /** Brokers that peers may connect to, of one region or of all. */
 export async function reachableBrokers(database: Database, region: string | undefined): Promise<SessionResponse['brokers']> {
-  return database.fleet((tx) =>
-    tx.rows<SessionResponse['brokers'][number]>(
-      `select id, endpoint, public_key as "publicKey", region from triggerfs.brokers
+  return database.rows<SessionResponse['brokers'][number]>(
+    `select id, endpoint, public_key as "publicKey", region from triggerfs.brokers
        where state = 'up' and beat_at > now() - interval '30 s' and ($1::text is null or region = $1) order by started_at`,
-      [region ?? null],
-    ),
+    [region ?? null],
   );
 }

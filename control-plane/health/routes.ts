@@ -10,7 +10,7 @@ export function registerHealth(app: App, { database, metrics }: Services): void 
       schema: { summary: '200 while the database answers, else 503', response: { 200: Type.Object({ status: Type.Literal('ok') }) } },
     },
     async () => {
-      await database.fleet((tx) => tx.rows('select 1'));
+      await database.rows('select 1');
       return { status: 'ok' as const };
     },
   );
