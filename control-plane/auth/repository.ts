@@ -1,6 +1,7 @@
 import type { SessionResponse } from '../../protocol/http/session.ts';
 import { hashToken } from '../../runtime/tokens.ts';
 import type { Database, Transaction } from '../database.ts';
+import { ALIVE } from '../sql.ts';
 
 /** A user or worker that proved who it is. */
 export interface Account {
@@ -92,11 +93,16 @@ export async function revokeSession(tx: Transaction, sid: string, seconds: numbe
   );
 }
 
-/** Brokers that peers may connect to, of one region or of all. */
+/**
+ * Brokers that peers may connect to, of one region or of all. A beat counts as recent beside the newest of the fleet: after an
+ * outage of the database none has beaten for a while, and yet they route.
+ */
 export async function reachableBrokers(database: Database, region: string | undefined): Promise<SessionResponse['brokers']> {
   return database.rows<SessionResponse['brokers'][number]>(
     `select id, endpoint, public_key as "publicKey", region from triggerfs.brokers
-       where state = 'up' and beat_at > now() - interval '30 s' and ($1::text is null or region = $1) order by started_at`,
+       where state = 'up' and beat_at > now() - interval '1 hour'
+         and beat_at > (select max(n.beat_at) from triggerfs.brokers n where n.state = 'up') - ${ALIVE}
+         and ($1::text is null or region = $1) order by started_at`,
     [region ?? null],
   );
 }

@@ -79,6 +79,12 @@ suite('resources', () => {
       body: { team: 'a', identity: 'online', token: worker.token, region: 'us' },
     });
     assert.deepEqual(elsewhere.body.brokers, []);
+    await api.sql(`update triggerfs.brokers set beat_at = beat_at - interval '10 min'`);
+    assert.deepEqual(
+      (await api.logIn('owner')).brokers.map((broker) => broker.id),
+      [alive],
+      'after an outage of the database',
+    );
   });
 
   test('services: settings, workers in attach order, allowed plugins', async () => {
