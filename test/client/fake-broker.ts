@@ -38,6 +38,8 @@ export class FakePeer {
   readonly credits = new Map<number, number>();
   hello: Hello | null = null;
   bye = false;
+  /** Token of the last RENEW. */
+  renewed = '';
   readonly #writer = new BatchWriter();
   readonly #broker: FakeBroker;
   readonly #named = new Set<number>();
@@ -234,6 +236,8 @@ export class FakeBroker {
       const writer = new BatchWriter();
       writer.write(RecordType.pong, 0, token);
       this.send(peer.id, writer.take());
+    } else if (type === RecordType.renew) {
+      peer.renewed = readJson(batch, start, end).token as string;
     } else if (type === RecordType.bye) {
       peer.bye = true;
     } else if (type === RecordType.route) {
