@@ -1,7 +1,7 @@
 import type { DirectoryView } from '../protocol/http/directory.ts';
 import { isTreePath } from '../protocol/names.ts';
 import { FsError } from './errno.ts';
-import { type FileTree, parentPath } from './tree.ts';
+import { baseName, type FileTree, parentPath } from './tree.ts';
 
 /** A call to the control-plane's API with the current login. */
 export interface ApiCaller {
@@ -68,5 +68,6 @@ export class TreeEditor {
 }
 
 function checkName(path: string): void {
+  if (Buffer.byteLength(baseName(path)) > 255) throw new FsError('ENAMETOOLONG', 'a name has at most 255 bytes');
   if (!isTreePath(path)) throw new FsError('EINVAL', `${JSON.stringify(path)} is no name for a file or directory here`);
 }

@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { curveKeyPair } from 'zeromq';
 import type { BrokerAddress } from '../../../protocol/control.ts';
 import { ERRORS, type ErrorCode } from '../../../protocol/errors.ts';
 import type { SessionResponse } from '../../../protocol/http/session.ts';
@@ -15,6 +16,9 @@ export class FakeApi {
   down = false;
   version = 1;
   readonly requests: string[] = [];
+  readonly #channelKey = curveKeyPair();
+  /** Called when the tree changed: brokers announce that. */
+  onChanged: (version: number) => void = () => undefined;
   #ids = 100;
 
   private constructor(server: Server) {
@@ -40,14 +44,14 @@ export class FakeApi {
   directory(path: string, mode = 0o775): TreeDirectory {
     const directory = { id: ++this.#ids, path, mode, updatedAt: new Date().toISOString() };
     this.directories.push(directory);
-    this.version += 1;
+    this.#touch();
     return directory;
   }
 
   trigger(path: string, rule: Partial<TreeTrigger> = {}): TreeTrigger {
     const trigger = makeTrigger(++this.#ids, path, rule);
     this.triggers.push(trigger);
-    this.version += 1;
+    this.#touch();
     return trigger;
   }
 
@@ -88,10 +92,27 @@ export class FakeApi {
     const found = list.findIndex((node) => node.id === Number(match?.[3]));
     const node = list[found];
     if (match === null || node === undefined) return problem('TFS_NOT_FOUND');
-    this.version += 1;
     if (match[1] === 'DELETE') list.splice(found, 1);
-    else list[found] = { ...node, ...body };
+    else this.#update(list, found, body);
+    this.#touch();
     send(200, { ...node, ...body });
+  }
+
+  #update(list: { path: string }[], index: number, body: Record<string, unknown>): void {
+    const node = list[index] as { path: string };
+    if (typeof body.path === 'string') {
+      const below = (other: { path: string }): void => {
+        if (other.path.startsWith(`${node.path}/`)) other.path = body.path + other.path.slice(node.path.length);
+      };
+      this.directories.forEach(below);
+      this.triggers.forEach(below);
+    }
+    list[index] = { ...node, ...body };
+  }
+
+  #touch(): void {
+    this.version += 1;
+    this.onChanged(this.version);
   }
 
   #tree(): Tree {
@@ -106,7 +127,7 @@ export class FakeApi {
       team: 'demo',
       identity: 'demo',
       role: this.role,
-      channelKey: { publicKey: 'rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7', secretKey: 'JTKVSB%%)wK0E.X)V>+}o?pNmC{O&4W4b!Ni{Lh6' },
+      channelKey: this.#channelKey,
       brokers: this.brokers,
     };
   }
