@@ -1,7 +1,7 @@
 import type { BoundPlan, PluginHost } from './catalogue/bound-plan.ts';
 import type { Catalogue } from './catalogue/catalogue.ts';
 import type { Plugin } from './catalogue/plugin.ts';
-import { ExecHost, type ExecOptions } from './exec/exec-host.ts';
+import { ExecHost, type ExecHostOptions } from './exec/exec-host.ts';
 import { ResidentHost, type ResidentHostOptions } from './resident/resident-host.ts';
 
 /** Everything that executes plugins on this worker. */
@@ -10,9 +10,14 @@ export class PluginHosts {
   readonly #residents = new Map<string, ResidentHost>();
   readonly #options: ResidentHostOptions;
 
-  constructor(options: ExecOptions & ResidentHostOptions) {
+  constructor(options: ExecHostOptions & ResidentHostOptions) {
     this.#options = options;
     this.#exec = new ExecHost(options);
+  }
+
+  /** Gets ready for the first run. */
+  start(): void {
+    this.#exec.warm();
   }
 
   /** The host of a plugin; a resident one starts no process yet. */
@@ -38,11 +43,13 @@ export class PluginHosts {
 
   /** A plan is not used any more. */
   forget(plan: BoundPlan): void {
+    this.#exec.forget(plan);
     for (const host of this.#residents.values()) host.forget(plan);
   }
 
   /** Asks resident plugins to end, and waits until they have; those that do not are killed within the grace. */
   async shutdown(): Promise<void> {
+    this.#exec.stop();
     for (const host of this.#residents.values()) host.shutdown();
     while ([...this.#residents.values()].some((host) => !host.idle)) await new Promise((resolve) => setTimeout(resolve, 10));
   }

@@ -72,6 +72,7 @@ export class Worker {
       this.#fleet.announce();
     });
     this.#catalogue.watch();
+    this.#hosts.start();
     await this.#fleet.start();
   }
 

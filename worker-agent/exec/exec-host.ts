@@ -1,97 +1,115 @@
 import { Verdict } from '../../protocol/verdicts.ts';
+import type { Log } from '../../runtime/logging.ts';
 import { formatInvocationId } from '../../runtime/wire/invocation-id.ts';
-import type { PluginHost, TaskBody } from '../catalogue/bound-plan.ts';
+import { SlotTable } from '../../runtime/wire/slot-table.ts';
+import type { BoundPlan, PluginHost, TaskBody } from '../catalogue/bound-plan.ts';
 import type { Plugin } from '../catalogue/plugin.ts';
-import { broken } from '../runs/outcome.ts';
+import { broken, type Outcome } from '../runs/outcome.ts';
 import type { Run } from '../runs/run.ts';
 import { ExecProcess } from './exec-process.ts';
 import type { FifoPool } from './fifo-pool.ts';
-import { isExhausted, openPayload } from './payload-file.ts';
-import { planEnvironment } from './plan-environment.ts';
+import { createPayloadFile, isExhausted } from './payload-file.ts';
+import { PlanNumbers } from './plan-numbers.ts';
 import type { Sandbox } from './sandbox.ts';
 import { describeSpawnFailure } from './spawn-failure.ts';
-
-/** Spawns in one turn of the event loop: each blocks for about a millisecond, and output and pings must not wait for all. */
-const SPAWNS_PER_TURN = 4;
-
-interface WaitingSpawn {
-  readonly run: Run;
-  readonly plugin: Plugin;
-  readonly invocation: string;
-  readonly payload: Buffer;
-}
+import { Spawner } from './spawner.ts';
 
 /** What all exec plugins of a worker share. */
-export interface ExecOptions {
+export interface ExecHostOptions {
   readonly pool: FifoPool;
   readonly sandbox: Sandbox;
   /** Identity of the worker, for the plugins' environment. */
   readonly worker: string;
+  readonly log: Log;
 }
 
-/** Runs exec plugins: one process per run, a few started in each turn of the event loop. */
-export class ExecHost {
-  readonly #options: ExecOptions;
-  readonly #waiting: WaitingSpawn[] = [];
-  readonly #processes = new Set<ExecProcess>();
-  #scheduled = false;
+interface Entry {
+  readonly process: ExecProcess;
+  readonly plugin: Plugin;
+}
 
-  constructor(options: ExecOptions) {
-    this.#options = options;
+/** Runs exec plugins: one process per run. */
+export class ExecHost {
+  readonly #pool: FifoPool;
+  readonly #entries = new SlotTable<Entry>();
+  readonly #plans: PlanNumbers;
+  readonly #spawner: Spawner;
+
+  constructor(options: ExecHostOptions) {
+    this.#pool = options.pool;
+    this.#plans = new PlanNumbers(options.sandbox, options.worker);
+    this.#spawner = new Spawner(
+      {
+        started: (id, pid) => this.#entries.get(id)?.process.started(pid),
+        failed: (id, error) => this.#failed(id, error),
+        exited: (id, code, signal) => this.#entries.get(id)?.process.exited(code, signal),
+        lost: () => {
+          for (const { process } of this.#entries.values()) process.lost();
+        },
+      },
+      options.log,
+    );
+  }
+
+  /** Gets ready for the first run. */
+  warm(): void {
+    this.#spawner.start();
   }
 
   /** The host of one plugin. */
   forPlugin(plugin: Plugin): PluginHost {
-    return { start: (run, task) => this.#enqueue(plugin, run, task) };
+    return { start: (run, task) => this.#start(plugin, run, task) };
+  }
+
+  /** A plan is not used any more. */
+  forget(plan: BoundPlan): void {
+    const number = this.#plans.forget(plan);
+    if (number !== null) this.#spawner.forget(number);
+  }
+
+  /** Ends the spawner, after the last process. */
+  stop(): void {
+    this.#spawner.stop();
   }
 
   /** Kills all processes at once: the worker ends. */
   kill(): void {
-    for (const process of this.#processes) process.kill();
+    for (const { process } of this.#entries.values()) process.kill();
   }
 
-  #enqueue(plugin: Plugin, run: Run, task: TaskBody): void {
+  #start(plugin: Plugin, run: Run, task: TaskBody): void {
     const { batch } = task;
-    // The batch is used again after this turn, so the payload is copied.
-    const payload = Buffer.from(batch.subarray(task.payload, task.end));
-    this.#waiting.push({ run, plugin, invocation: formatInvocationId(batch, task.invocation), payload });
-    if (!this.#scheduled) this.#schedule();
-  }
-
-  #schedule(): void {
-    this.#scheduled = true;
-    setImmediate(() => {
-      this.#scheduled = false;
-      for (const waiting of this.#waiting.splice(0, SPAWNS_PER_TURN)) {
-        if (waiting.run.waiting) this.#spawn(waiting);
-      }
-      if (this.#waiting.length > 0) this.#schedule();
-    });
-  }
-
-  #spawn({ run, plugin, invocation, payload }: WaitingSpawn): void {
-    const { pool, sandbox, worker } = this.#options;
-    const failed = (error: NodeJS.ErrnoException): void => {
-      const now = performance.now();
-      if (isExhausted(error)) run.finish(broken(Verdict.busy, 'TFS_BUSY', `this worker cannot start a process now: ${error.message}`), now);
-      else run.finish(broken(Verdict.failed, 'TFS_PLUGIN_FAILED', describeSpawnFailure(plugin, error)), now);
-      run.release();
-    };
-    const closed = (process: ExecProcess): void => void this.#processes.delete(process);
+    const variables = { TRIGGERFS_INVOCATION: formatInvocationId(batch, task.invocation), TRIGGERFS_ATTEMPT: String(run.attempt) };
+    let id = 0;
     try {
-      const environment = {
-        ...planEnvironment(run.plan, sandbox, worker),
-        TRIGGERFS_INVOCATION: invocation,
-        TRIGGERFS_ATTEMPT: String(run.attempt),
-      };
-      const fd = openPayload(payload, 0, payload.length);
-      const process = new ExecProcess({ plugin, run, sandbox, environment, pool, payload: fd, failed, closed });
-      if (!process.alive) return;
-      this.#processes.add(process);
+      const process = new ExecProcess({
+        run,
+        payload: createPayloadFile(batch.subarray(task.payload, task.end)),
+        pool: this.#pool,
+        signal: (signal) => this.#spawner.signal(id, signal),
+        closed: () => {
+          this.#spawner.close(id);
+          this.#entries.remove(id);
+        },
+      });
+      id = this.#entries.add({ process, plugin });
       run.control = process;
-      run.started(performance.now());
+      const plan = this.#plans.numberOf(run.plan, plugin);
+      this.#spawner.plan(plan, () => this.#plans.describe(run.plan, plugin));
+      this.#spawner.spawn(id, plan, variables, process.streams);
     } catch (error) {
-      failed(error as NodeJS.ErrnoException);
+      run.finish(outcomeOf(plugin, error as NodeJS.ErrnoException), performance.now());
+      run.release();
     }
   }
+
+  #failed(id: number, error: NodeJS.ErrnoException): void {
+    const entry = this.#entries.get(id);
+    entry?.process.failed(outcomeOf(entry.plugin, error));
+  }
+}
+
+function outcomeOf(plugin: Plugin, error: NodeJS.ErrnoException): Outcome {
+  if (isExhausted(error)) return broken(Verdict.busy, 'TFS_BUSY', `this worker cannot start a process now: ${error.message}`);
+  return broken(Verdict.failed, 'TFS_PLUGIN_FAILED', describeSpawnFailure(plugin, error));
 }

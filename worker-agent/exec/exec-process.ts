@@ -1,16 +1,14 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync } from 'node:fs';
 import { constants } from 'node:os';
 import { LIMITS } from '../../protocol/limits.ts';
 import { RecordFlag } from '../../protocol/records.ts';
 import { Verdict } from '../../protocol/verdicts.ts';
-import type { Plugin } from '../catalogue/plugin.ts';
-import { exited, interrupted, type Outcome, SIGNAL_EXIT_BASE, signalled } from '../runs/outcome.ts';
+import { broken, exited, interrupted, type Outcome, SIGNAL_EXIT_BASE, signalled } from '../runs/outcome.ts';
 import type { Run, RunControl } from '../runs/run.ts';
 import type { FifoPool } from './fifo-pool.ts';
 import { OutputPipe } from './output-pipe.ts';
+import type { PayloadFile } from './payload-file.ts';
 import { signalGroup } from './process-group.ts';
-import { type Sandbox, spawnIdentity } from './sandbox.ts';
+import type { SpawnStreams } from './spawner.ts';
 
 /** How long processes that outlive the leader of their group may go on printing. */
 const LEFTOVER_MS = 200;
@@ -22,36 +20,33 @@ const MAX_ROUNDS = 20;
 const TIMEOUT_REPORT_MS = 500;
 
 /** What a process is started with. */
-export interface ExecSpawn {
-  readonly plugin: Plugin;
+export interface ExecOptions {
   readonly run: Run;
-  readonly sandbox: Sandbox;
-  readonly environment: NodeJS.ProcessEnv;
+  readonly payload: PayloadFile;
   readonly pool: FifoPool;
-  /** Standard input; closed by the constructor. */
-  readonly payload: number;
-  /** The process could not be started. */
-  readonly failed: (error: NodeJS.ErrnoException) => void;
-  /** Nothing of the process is left. */
-  readonly closed: (process: ExecProcess) => void;
+  /** Sends a signal to the process group. */
+  readonly signal: (signal: NodeJS.Signals) => void;
+  /** Nothing of the process is left but perhaps some of its group. */
+  readonly closed: () => void;
 }
 
 /**
  * One process for one run, leader of a process group of its own.
  *
- *   alive ──exit──▶ exited ──both pipes at their end──▶ closed
+ *   starting ──started()──▶ alive ──exited()──▶ exited ──both pipes at their end──▶ closed
  *
- * alive:  the leader runs. `cancel` sends SIGTERM to the group, and SIGKILL after the grace.
- * exited: the leader is gone; what is in the pipes is read to the end. Processes that still hold a pipe are killed
- *         with the group after a moment; one that left the group too (a daemon) loses its reader after a silence.
- * closed: the group was killed, the run has finished, its place is free.
+ * starting: the spawner was asked for the process; a cancel waits for it.
+ * alive:    the leader runs. `cancel` sends SIGTERM to the group, and SIGKILL after the grace.
+ * exited:   the leader is gone; what is in the pipes is read to the end. Processes that still hold a pipe are killed
+ *           with the group after a moment; one that left the group too (a daemon) loses its reader after a silence.
+ * closed:   the run has finished, its place is free, the rest of the group is killed.
  */
 export class ExecProcess implements RunControl {
+  readonly #options: ExecOptions;
   readonly #run: Run;
   readonly #stdout: OutputPipe;
   readonly #stderr: OutputPipe;
-  readonly #child: ChildProcess;
-  readonly #onClose: (process: ExecProcess) => void;
+  #pid = 0;
   #outcome: Outcome | null = null;
   #killTimer: NodeJS.Timeout | null = null;
   #reportTimer: NodeJS.Timeout | null = null;
@@ -60,53 +55,69 @@ export class ExecProcess implements RunControl {
   #rounds = 0;
   #closed = false;
 
-  /** Starts the process. @throws Error of the system when the machine is out of something */
-  constructor(options: ExecSpawn) {
-    const { plugin, sandbox, payload } = options;
+  /** Prepares the streams. @throws Error of the system when the machine is out of something */
+  constructor(options: ExecOptions) {
+    this.#options = options;
     this.#run = options.run;
-    this.#onClose = options.closed;
     const pipes: OutputPipe[] = [];
     try {
-      pipes.push(new OutputPipe(options.pool), new OutputPipe(options.pool));
-      this.#stdout = pipes[0] as OutputPipe;
-      this.#stderr = pipes[1] as OutputPipe;
-      this.#child = spawn(plugin.program, plugin.arguments, {
-        cwd: sandbox.cwd,
-        env: options.environment,
-        detached: true,
-        stdio: [payload, this.#stdout.writer, this.#stderr.writer],
-        ...spawnIdentity(sandbox),
-      });
+      pipes.push(new OutputPipe(options.pool));
+      pipes.push(new OutputPipe(options.pool));
     } catch (error) {
       for (const pipe of pipes) pipe.abandon();
+      options.payload.release();
       throw error;
-    } finally {
-      closeSync(payload);
     }
-    this.#child.on('error', (error) => {
-      if (this.#child.pid === undefined) options.failed(error);
-    });
-    if (this.#child.pid === undefined) {
-      for (const pipe of pipes) pipe.abandon();
-      return;
-    }
-    this.#child.on('exit', (code, signal) => this.#exited(code, signal));
-    this.#listen(this.#stdout, 0);
-    this.#listen(this.#stderr, RecordFlag.stderr);
+    [this.#stdout, this.#stderr] = pipes as [OutputPipe, OutputPipe];
   }
 
-  /** False: it could not be started, and `failed` is called soon. */
-  get alive(): boolean {
-    return this.#child.pid !== undefined;
+  /** What the spawner opens as the standard streams. */
+  get streams(): SpawnStreams {
+    return { stdin: this.#options.payload.path, stdout: this.#stdout.path, stderr: this.#stderr.path };
+  }
+
+  /** The process runs. */
+  started(pid: number): void {
+    this.#pid = pid;
+    this.#options.payload.release();
+    this.#run.started(performance.now());
+    this.#listen(this.#stdout, 0);
+    this.#listen(this.#stderr, RecordFlag.stderr);
+    if (this.#run.interruption !== null) this.#terminate();
+  }
+
+  /** The process could not be started. */
+  failed(outcome: Outcome): void {
+    this.#options.payload.release();
+    this.#stdout.abandon();
+    this.#stderr.abandon();
+    this.#finish(outcome);
+  }
+
+  /** The leader is gone. */
+  exited(code: number | null, signal: NodeJS.Signals | null): void {
+    this.#outcome = this.#outcomeOf(code, signal);
+    if (this.#stdout.ended && this.#stderr.ended) this.#close();
+    else this.#leftoverTimer = setTimeout(() => this.#killLeftovers(), LEFTOVER_MS);
+  }
+
+  /** The spawner died: whatever there is of the process ends now. */
+  lost(): void {
+    const outcome = broken(Verdict.failed, 'TFS_PLUGIN_FAILED', 'the process that starts plugins died');
+    if (this.#pid === 0) {
+      this.failed(outcome);
+      return;
+    }
+    signalGroup(this.#pid, 'SIGKILL');
+    this.#outcome ??= outcome;
+    this.#close();
   }
 
   cancel(run: Run): void {
     if (this.#closed) return;
     const timeout = run.interruption === Verdict.timeout;
     if (timeout) this.#reportTimer = setTimeout(() => this.#report(), TIMEOUT_REPORT_MS);
-    if (this.#outcome !== null) return;
-    this.#signal('SIGTERM');
-    this.#killTimer = setTimeout(() => this.#signal('SIGKILL'), LIMITS.killGraceMs);
+    if (this.#pid !== 0 && this.#outcome === null) this.#terminate();
   }
 
   resume(): void {
@@ -120,7 +131,12 @@ export class ExecProcess implements RunControl {
 
   /** Kills the group at once: the worker ends. */
   kill(): void {
-    if (!this.#closed) this.#signal('SIGKILL');
+    if (this.#pid !== 0 && !this.#closed) signalGroup(this.#pid, 'SIGKILL');
+  }
+
+  #terminate(): void {
+    this.#options.signal('SIGTERM');
+    this.#killTimer = setTimeout(() => this.#options.signal('SIGKILL'), LIMITS.killGraceMs);
   }
 
   #listen(pipe: OutputPipe, flags: number): void {
@@ -131,16 +147,6 @@ export class ExecProcess implements RunControl {
       },
       end: () => this.#closeIfDone(),
     });
-  }
-
-  #signal(signal: NodeJS.Signals): void {
-    signalGroup(this.#child.pid as number, signal);
-  }
-
-  #exited(code: number | null, signal: NodeJS.Signals | null): void {
-    this.#outcome = this.#outcomeOf(code, signal);
-    if (this.#stdout.ended && this.#stderr.ended) this.#close();
-    else this.#leftoverTimer = setTimeout(() => this.#killLeftovers(), LEFTOVER_MS);
   }
 
   #outcomeOf(code: number | null, signal: NodeJS.Signals | null): Outcome {
@@ -156,7 +162,7 @@ export class ExecProcess implements RunControl {
 
   /** The leader is gone and a pipe is still open: its group ends, and then whatever is left is read. */
   #killLeftovers(): void {
-    this.#signal('SIGKILL');
+    this.#options.signal('SIGKILL');
     this.#heard = false;
     this.#leftoverTimer = setTimeout(() => this.#closeIfSilent(), SILENCE_MS);
   }
@@ -180,16 +186,18 @@ export class ExecProcess implements RunControl {
 
   #close(): void {
     if (this.#closed) return;
-    this.#closed = true;
-    this.#signal('SIGKILL');
-    for (const timer of [this.#killTimer, this.#reportTimer, this.#leftoverTimer]) if (timer !== null) clearTimeout(timer);
     this.#stdout.close();
     this.#stderr.close();
-    const outcome = this.#outcome as Outcome;
+    this.#finish(this.#outcome as Outcome);
+  }
+
+  #finish(outcome: Outcome): void {
+    this.#closed = true;
+    for (const timer of [this.#killTimer, this.#reportTimer, this.#leftoverTimer]) if (timer !== null) clearTimeout(timer);
     const now = performance.now();
     if (this.#run.interruption === null) this.#run.finish(outcome, now);
     else this.#run.finishNow(outcome, now);
     this.#run.release();
-    this.#onClose(this);
+    this.#options.closed();
   }
 }

@@ -13,7 +13,7 @@ export interface FifoEnds {
   readonly path: string;
   /** Non-blocking, for this process. */
   readonly reader: number;
-  /** Blocking, for a child; close it here once the child has it. */
+  /** Keeps the pipe from its end until a process has opened it. */
   readonly writer: number;
 }
 

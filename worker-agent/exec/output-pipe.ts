@@ -29,9 +29,9 @@ export class OutputPipe {
     this.#ends = pool.open();
   }
 
-  /** Descriptor for the child. */
-  get writer(): number {
-    return this.#ends.writer;
+  /** Where the process's end is opened. */
+  get path(): string {
+    return this.#ends.path;
   }
 
   /** The end was read. */
@@ -44,7 +44,7 @@ export class OutputPipe {
     return this.#paused;
   }
 
-  /** Begins to read, after the child has got its end. */
+  /** Begins to read, after the process has opened its end; until then one stays open here, or the pipe would seem at its end. */
   read(events: OutputEvents): void {
     closeSync(this.#ends.writer);
     const callback = (length: number): boolean => {

@@ -9,18 +9,26 @@ const MEMORY_FOLDER = '/dev/shm';
 
 let counter = 0;
 
+/** A payload as a file, for a process's standard input. */
+export interface PayloadFile {
+  /** Where another process opens it. */
+  readonly path: string;
+  /** The file is not needed any more, here. Who has opened it keeps it. */
+  readonly release: () => void;
+}
+
 /**
- * Puts a payload into a nameless file and returns a descriptor at its beginning, for a child's standard input; close it
- * here once the child has it. A file never blocks, needs no writer, and `/dev/stdin` can be opened again.
- * It stays in memory where the system has a folder for that, and room in it.
+ * Puts a payload into a file: it never blocks, needs no writer, and `/dev/stdin` can be opened again.
+ * It has no name and stays in memory where the system has a folder for that, and room in it.
  * @throws Error of the system when there is no space or no descriptor
  */
-export function openPayload(source: Buffer, start: number, end: number): number {
-  if (start === end) return openSync('/dev/null', 'r');
+export function createPayloadFile(payload: Buffer): PayloadFile {
+  if (payload.length === 0) return { path: '/dev/null', release: () => undefined };
   if (process.platform === 'linux') {
     for (const folder of [MEMORY_FOLDER, tmpdir()]) {
       try {
-        return fill(openSync(folder, O_TMPFILE | constants.O_RDWR, MODE), source, start, end);
+        const fd = fill(openSync(folder, O_TMPFILE | constants.O_RDWR, MODE), payload);
+        return { path: `/proc/${process.pid}/fd/${fd}`, release: () => closeSync(fd) };
       } catch {
         // Not every file system has nameless files, and the one in memory may be full: the next way is tried.
       }
@@ -28,15 +36,13 @@ export function openPayload(source: Buffer, start: number, end: number): number 
   }
   counter += 1;
   const path = join(tmpdir(), `triggerfs-payload-${process.pid}-${counter}`);
-  const fd = openSync(path, 'wx+', MODE);
-  unlinkSync(path);
-  return fill(fd, source, start, end);
+  closeSync(fill(openSync(path, 'wx+', MODE), payload));
+  return { path, release: () => unlinkSync(path) };
 }
 
-/** Writes without moving the file's position. */
-function fill(fd: number, source: Buffer, start: number, end: number): number {
+function fill(fd: number, payload: Buffer): number {
   try {
-    for (let at = start; at < end; ) at += writeSync(fd, source, at, end - at, at - start);
+    for (let at = 0; at < payload.length; ) at += writeSync(fd, payload, at);
     return fd;
   } catch (error) {
     closeSync(fd);

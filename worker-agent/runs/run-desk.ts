@@ -98,7 +98,7 @@ export class RunDesk implements RunKeeper {
   cancel(run: Run, verdict: VerdictNumber): void {
     const now = performance.now();
     if (run.settled) return;
-    if (run.waiting || run.ended) {
+    if (run.ended || (run.waiting && run.control === null)) {
       run.finishNow(interrupted(verdict, 0, 0), now);
       run.release();
     } else {
@@ -117,7 +117,7 @@ export class RunDesk implements RunKeeper {
     this.#draining = true;
     const now = performance.now();
     for (const run of this.#runs.values()) {
-      if (!run.waiting) continue;
+      if (!run.waiting || run.control !== null) continue;
       run.finish(broken(Verdict.busy, 'TFS_DRAINING', 'this worker is shutting down'), now);
       run.release();
     }
