@@ -79,5 +79,8 @@ export function runUntilSignal(options: SignalOptions): void {
   };
   process.on('SIGINT', () => begin('SIGINT'));
   process.on('SIGTERM', () => begin('SIGTERM'));
-  if (options.withParent === true && process.send !== undefined) process.on('disconnect', () => begin('parent'));
+  if (options.withParent !== true || process.send === undefined) return;
+  // A parent that died does not read any more; what is written to its pipes must not end the process before it has cleaned up.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+  process.on('disconnect', () => begin('parent'));
 }
