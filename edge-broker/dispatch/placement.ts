@@ -61,7 +61,8 @@ export class Placement {
   /** A worker is gone; runs that only it may take end or are held. */
   workerGone(worker: WorkerSession): void {
     if (this.workers.get(worker.id) === worker) this.workers.delete(worker.id);
-    this.#freed.delete(worker);
+    // What it still holds is about to be freed; that must not make it look ready for more.
+    worker.concurrency = 0;
     for (let run = worker.waiting.shift(); run !== undefined; run = worker.waiting.shift()) if (!run.ended) this.#place(run);
     this.#failUnserved();
   }

@@ -254,6 +254,18 @@ test('SIGKILL of a worker: unstarted runs move, started ones end worker-lost, no
   assert.equal(broker.dispatcher.openRuns, 0);
 });
 
+test('what waits in the queue is never handed to a worker that has just been lost', async (t) => {
+  const { client, workers, broker, people } = await stage(t, 2, {}, { concurrency: 2, onTask: () => undefined });
+  const answers = Array.from({ length: 10 }, () => client.invoke({ service: 'svc', plugin: 'echo', payload: 'x' }));
+  await until(() => workers.every((worker) => worker.tasks.length === 2), { what: 'both workers are full' });
+  const [lost, left] = workers as [FakeWorker, FakeWorker];
+  left.onTask = (task) => task.result();
+  lost.kill();
+  await until(() => !broker.dispatcher.workers.has((people[0] as Person).id), { what: 'the worker is missed' });
+  for (const task of left.tasks) task.result();
+  for (const answer of answers) assert.equal((await answer.outcome).verdict, 'ok');
+});
+
 test('failover = always moves started runs too', async (t) => {
   const { client, workers } = await stage(
     t,
