@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
+import { chmodSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { afterEach, test } from 'node:test';
 import { until } from '../support/wait.ts';
@@ -145,3 +145,46 @@ test('usage errors name what is wrong', async () => {
   assert.equal(await ended(), 78);
   assert.match(rig.log, /pluginspath/);
 });
+
+test('a worker that is killed leaves no process behind', async () => {
+  await begin();
+  const running = rig.broker.send({ plugin: 'hold/hold' });
+  const resident = Number((await rig.broker.run({ plugin: 'pid' })).stdout);
+  await until(() => running.bytes > 0, { what: 'the run to start' });
+  rig.worker.kill('SIGKILL');
+  const processes = [Number(running.stdout), resident];
+  await until(() => !processes.some(isAlive), { what: 'the plugins to end', timeoutMs: 7000 });
+});
+
+test('a spawner that dies fails its runs, leaves no process behind, and is replaced', async () => {
+  await begin();
+  const running = rig.broker.send({ plugin: 'hold/hold' });
+  await until(() => running.bytes > 0, { what: 'the run to start' });
+  process.kill(parentOf(Number(running.stdout)), 'SIGKILL');
+  const result = await running.done();
+  assert.deepEqual([result.verdict, result.error], ['failed', 'TFS_PLUGIN_FAILED']);
+  await until(() => !isAlive(Number(running.stdout)), { what: 'the plugin to end' });
+  assert.equal((await rig.broker.run({ plugin: 'slow/slow' })).result.verdict, 'ok');
+});
+
+test('plugins run as another user, who can use the standard streams', { skip: process.getuid?.() !== 0 }, async () => {
+  const plugins = {
+    ...PLUGINS,
+    'who/who': '#!/bin/sh\nid -un\ncat /dev/stdin\necho oops > /dev/stderr\npwd\n',
+    'whor/plugin.json': JSON.stringify({ name: 'whor', kind: 'resident', exec: 'whor.mjs' }),
+    'whor/whor.mjs': "import { serve } from 'triggerfs/sdk'; serve(() => String(process.getuid()));",
+  };
+  rig = new Rig();
+  chmodSync(rig.folder, 0o755);
+  await rig.start({ plugins, workers: ['user = "nobody"'] });
+  const { stdout, stderr } = await rig.broker.run({ plugin: 'who/who', payload: 'input\n' });
+  assert.deepEqual([stdout.toString(), stderr.toString()], ['nobody\ninput\n/\n', 'oops\n']);
+  const resident = await rig.broker.run({ plugin: 'whor' });
+  // A checkout below a closed home folder cannot be read by another user, and then the plugin cannot start.
+  const answer = resident.result.verdict === 'ok' ? resident.stdout.toString() : resident.result.detail;
+  assert.match(answer, resident.result.verdict === 'ok' ? /^65534$/ : /plugin whor died/);
+});
+
+function parentOf(pid: number): number {
+  return Number(/^PPid:\s+(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
+}
