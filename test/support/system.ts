@@ -37,12 +37,14 @@ export class System {
   }
 
   /** Starts it; it ends with the test. */
-  static async start(test: Pick<TestContext, 'after'>, options: { mount: boolean }): Promise<System> {
+  static async start(test: Pick<TestContext, 'after'>, options: { mount: boolean; databaseUrl?: string }): Promise<System> {
     const t = lastFirst(test);
     const folder = serverFolder(t);
     const mountpoint = options.mount ? join(folder, 'mnt') : 'none';
     const ports = ['--api-port', '0', '--broker-port', '0', '--gateway-port', '0'];
-    const server = new ServerProcess(t, ['--json', '--data-dir', join(folder, 'data'), ...ports, '--mountpoint', mountpoint]);
+    const server = new ServerProcess(t, ['--json', '--data-dir', join(folder, 'data'), ...ports, '--mountpoint', mountpoint], {
+      env: { DATABASE_URL: options.databaseUrl ?? '' },
+    });
     const ready = await server.ready();
     const config = loadConfig(environment(), ready.config);
     const { team, identity, secret } = config.main;
