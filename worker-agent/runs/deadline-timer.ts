@@ -29,7 +29,7 @@ export class DeadlineTimer {
   #arm(deadline: number, now: number): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#earliest = deadline;
-    this.#timer = setTimeout(() => this.#fire(), Math.min(Math.max(deadline - now, 0), MAX_DELAY_MS));
+    this.#timer = setTimeout(() => this.#fire(), Math.min(Math.max(Math.ceil(deadline - now), 0), MAX_DELAY_MS));
   }
 
   #fire(): void {
