@@ -132,6 +132,7 @@ export class CallTable implements CallKeeper {
 
   /** The broker did not begin a call because it shuts down: another one takes it, at the next tick. */
   turnedAway(call: PendingCall): void {
+    call.sent = call.resume;
     this.#detach(call);
     this.#park(call);
   }

@@ -1,12 +1,11 @@
-import type { Refused } from '../protocol/control.ts';
-import { ERRORS, type ErrorCode, TriggerFsError } from '../protocol/errors.ts';
+import { TriggerFsError } from '../protocol/errors.ts';
 import type { Credentials } from '../runtime/credentials.ts';
 import type { Log } from '../runtime/logging.ts';
-import { Backoff } from '../runtime/wire/backoff.ts';
 import { AnswerReader } from './answer-reader.ts';
 import { CallTable } from './call-table.ts';
 import { Fleet } from './fleet.ts';
 import { Invocation, type InvokeRequest } from './invocation.ts';
+import { Recovery } from './recovery.ts';
 import type { ClientRoute, RouteRule } from './route.ts';
 import { RouteCache } from './route-cache.ts';
 
@@ -14,8 +13,6 @@ import { RouteCache } from './route-cache.ts';
 const START_MS = 10_000;
 /** When no session is open after this time, one broker more is tried. */
 const WIDEN_MS = 400;
-/** Refusals in a row that cannot be cured by another login. */
-const REFUSALS = 3;
 
 /** Options of a client. */
 export interface ClientOptions {
@@ -49,10 +46,7 @@ export class Client {
   #connected = false;
   #version = -1;
   #lastReason = 'no broker is known';
-  #refusals = 0;
-  #fault: TriggerFsError | null = null;
-  #lookTimer: NodeJS.Timeout | null = null;
-  readonly #lookPause = new Backoff(100, 30_000);
+  readonly #recovery: Recovery;
   readonly #opened = Promise.withResolvers<void>();
 
   constructor(options: ClientOptions) {
@@ -62,7 +56,7 @@ export class Client {
       region: options.region ?? '',
       log: options.log,
       credentials: async () => {
-        if (this.#fault !== null) throw this.#fault;
+        if (this.#recovery.fault !== null) throw this.#recovery.fault;
         const { edgeToken, channelKey } = await options.credentials.current();
         const hello = { token: edgeToken, agent: options.agent };
         return { hello: options.watch === true ? { ...hello, watch: true } : hello, channelKey };
@@ -75,9 +69,9 @@ export class Client {
         },
         sessionFailed: (reason) => {
           this.#lastReason = reason;
-          this.#lookLater();
+          this.#recover();
         },
-        refused: (refused) => this.#refused(refused),
+        refused: (refused) => this.#recovery.refused(refused),
         changed: (version) => this.#changed(version),
         answer: (session, type, flags, batch, start, end) => reader.read(session, type, flags, batch, start, end),
       },
@@ -85,6 +79,11 @@ export class Client {
     this.#calls = new CallTable(this.#fleet);
     this.#routes = new RouteCache(this.#calls);
     const reader = new AnswerReader(this.#calls);
+    this.#recovery = new Recovery(options.credentials, (fault) => {
+      this.#calls.fault(fault);
+      if (fault !== null) this.#opened.reject(fault);
+    });
+    this.#opened.promise.catch(() => undefined);
   }
 
   /** A session is open. */
@@ -122,7 +121,8 @@ export class Client {
   async stop(): Promise<void> {
     if (this.#state === 'stopped') return;
     this.#state = 'stopped';
-    if (this.#lookTimer !== null) clearTimeout(this.#lookTimer);
+    this.#recovery.stop();
+    this.#opened.reject(new TriggerFsError('TFS_CANCELLED', 'the client was stopped'));
     this.#calls.close();
     await this.#fleet.stop();
   }
@@ -164,56 +164,25 @@ export class Client {
   #sessionsChanged(): void {
     const connected = this.#fleet.primary !== null;
     if (connected) {
-      this.#refusals = 0;
-      this.#lookPause.reset();
+      this.#recovery.rest();
       this.#opened.resolve();
-      this.#setFault(null);
     }
     this.#calls.flush();
     if (connected === this.#connected) return;
     this.#connected = connected;
+    this.#version = -1;
     for (const listener of this.#connectedListeners) listener(connected);
-    this.#lookLater();
+    this.#recover();
   }
 
   #changed(version: number): void {
-    // Each session tells the same news.
-    if (version === this.#version) return;
+    // Each session tells the same news, some of them late.
+    if (version <= this.#version) return;
     this.#version = version;
     for (const listener of this.#changedListeners) listener(version);
   }
 
-  #refused({ code, message }: Refused): void {
-    if (!Object.hasOwn(ERRORS, code)) return;
-    const error = new TriggerFsError(code as ErrorCode, `the broker refuses the session: ${message}`);
-    if (error.definition.retryable) return;
-    this.#refusals += 1;
-    if (this.#refusals >= REFUSALS) this.#setFault(error);
-    else this.#options.credentials.invalidate();
-  }
-
-  #setFault(fault: TriggerFsError | null): void {
-    this.#fault = fault;
-    this.#calls.fault(fault);
-    if (fault !== null) this.#opened.reject(fault);
-  }
-
-  /** While no session opens: the brokers may have moved, and keys or tokens may have been replaced. */
-  #lookLater(): void {
-    if (this.#connected || this.#state !== 'started' || this.#lookTimer !== null) return;
-    this.#lookTimer = setTimeout(() => void this.#look(), this.#lookPause.next());
-  }
-
-  async #look(): Promise<void> {
-    try {
-      await this.#options.credentials.refresh();
-      this.#setFault(null);
-    } catch (thrown) {
-      const error = TriggerFsError.from(thrown);
-      if (!error.definition.retryable) this.#setFault(error);
-    } finally {
-      this.#lookTimer = null;
-      this.#lookLater();
-    }
+  #recover(): void {
+    if (!this.#connected && this.#state === 'started') this.#recovery.look();
   }
 }

@@ -75,7 +75,7 @@ export class Fleet implements SessionSource, SessionEvents {
 
   /** Hands a fresh token to all sessions. */
   renew(token: string): void {
-    for (const session of this.#sessions.values()) session.uplink.renew(token);
+    for (const session of this.#sessions.values()) session.renew(token);
   }
 
   /** Closes all sessions after sending what they hold. */

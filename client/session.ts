@@ -25,12 +25,20 @@ export class Session implements UplinkEvents {
   readonly #events: SessionEvents;
   readonly #announced = new Set<number>();
   readonly #workers = new Map<number, string>();
+  /** The token that the broker knows, and the newest one. */
+  #token = '';
+  #newestToken: string | null = null;
   /** Calls that wait for answers here; kept by the call table. */
   inFlight = 0;
 
   constructor(broker: BrokerAddress, credentials: () => Promise<UplinkCredentials>, log: Log, events: SessionEvents) {
     this.#events = events;
-    this.uplink = new Uplink({ broker, credentials, events: this, log });
+    const remembering = async (): Promise<UplinkCredentials> => {
+      const given = await credentials();
+      this.#token = given.hello.token;
+      return given;
+    };
+    this.uplink = new Uplink({ broker, credentials: remembering, events: this, log });
   }
 
   /** The session is open. */
@@ -89,6 +97,14 @@ export class Session implements UplinkEvents {
     outbox.buffer.writeUInt32LE(call, at);
   }
 
+  /** Hands a fresh token over, now or, when the session is just being opened, as soon as it is open. */
+  renew(token: string): void {
+    this.#newestToken = token;
+    if (!this.open || token === this.#token) return;
+    this.#token = token;
+    this.uplink.renew(token);
+  }
+
   /** Writes UNROUTE where the rule was announced. */
   unroute(route: number): void {
     if (this.open && this.#announced.delete(route)) this.uplink.outbox.json(RecordType.unroute, { route });
@@ -103,6 +119,7 @@ export class Session implements UplinkEvents {
   ready(_uplink: Uplink, welcome: Welcome): void {
     this.#announced.clear();
     this.#workers.clear();
+    if (this.#newestToken !== null) this.renew(this.#newestToken);
     this.#events.ready(this);
     this.#events.brokers(welcome.brokers);
   }

@@ -75,7 +75,7 @@ async function show(invocation: Invocation, screen: Screen, begun: number, out: 
     else if (event.kind === 'output') screen.output(event.chunk);
     else if (event.kind === 'verdict') screen.verdict(event.verdict);
     else {
-      exitCode = event.outcome.exitCode;
+      exitCode = Math.min(event.outcome.exitCode, 255);
       screen.done(event.outcome, performance.now() - begun);
     }
     await out.ready();

@@ -166,6 +166,27 @@ test('what a draining broker turns away is done by the next one', async (t) => {
   );
 });
 
+test('what the only broker turns away until the deadline was not lost', async (t) => {
+  const { client, broker } = await connect(t);
+  broker.onRequest = ({ peer, call }) => {
+    peer.drain();
+    peer.result(call, { verdict: Verdict.busy, error: 'TFS_DRAINING', worker: 0 });
+  };
+  const outcome = await client.invoke({ ...RULE, payload: 'x', timeoutMs: 300 }).outcome;
+  assert.deepEqual([outcome.verdict, outcome.error], ['no-worker', 'TFS_NO_BROKER']);
+  assert.equal(broker.requests.length, 1);
+});
+
+test('stopping ends a start that is still waiting', async (t) => {
+  const [broker] = (await startBrokers(t, 1)) as [FakeBroker];
+  broker.kill();
+  const client = makeClient(t, [broker], { startMs: 60_000 });
+  const start = assert.rejects(client.start(), { code: 'TFS_CANCELLED' });
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  await client.stop();
+  await start;
+});
+
 test('ordered calls do not overtake those that a draining broker still works on', async (t) => {
   const { client, primary, other } = await pair(t);
   primary.onRequest = (request) => (request.payload.toString() === 'new' ? echo(request) : undefined);

@@ -79,3 +79,20 @@ test('a fresh token goes to all sessions', async (t) => {
   await credentials.refresh();
   await until(() => brokers.every(({ sessions }) => sessions[0]?.renewed === 'second-token'), { what: 'RENEW' });
 });
+
+test('brokers that refuse a fresh login end what waits, and the client recovers when they admit it again', async (t) => {
+  const [broker] = (await startBrokers(t, 1)) as [FakeBroker];
+  const { client } = await loggedIn(t, [broker]);
+  await client.start();
+  broker.onHello = (peer) => {
+    peer.refuse({ code: 'TFS_FORBIDDEN', message: 'not you', hello: false });
+    return false;
+  };
+  broker.kill();
+  await broker.open();
+  await until(() => !client.connected, { what: 'the loss to be noticed' });
+  const { verdict, error, detail } = await client.invoke({ ...RULE, payload: '', timeoutMs: 20_000 }).outcome;
+  assert.deepEqual([verdict, error, detail], ['denied', 'TFS_FORBIDDEN', 'the broker refuses the session: not you']);
+  broker.onHello = () => true;
+  await until(() => client.connected, { what: 'a session', timeoutMs: 20_000 });
+});
