@@ -8,6 +8,7 @@ import { type Config, loadConfig } from '../../runtime/config/index.ts';
 import { Credentials, logIn } from '../../runtime/credentials.ts';
 import { environment } from '../../runtime/environment.ts';
 import { silentLogger } from '../../runtime/logging.ts';
+import { lastFirst } from './last-first.ts';
 import { processesNaming, type Ready, ServerProcess, serverFolder } from './server.ts';
 import { until } from './wait.ts';
 
@@ -80,15 +81,6 @@ export class System {
     for (const pid of before) process.kill(pid, 'SIGKILL');
     await until(() => this.parts(folder).some((pid) => !before.includes(pid)), { timeoutMs: 15_000, what: `${folder} is started again` });
   }
-}
-
-/** Hooks of a test that run in reverse order: what was made last goes first. node:test runs them in order. */
-function lastFirst(t: Pick<TestContext, 'after'>): Pick<TestContext, 'after'> {
-  const hooks: (() => unknown)[] = [];
-  t.after(async () => {
-    for (const hook of hooks.reverse()) await hook();
-  });
-  return { after: (hook) => void hooks.push(hook as () => unknown) };
 }
 
 /** Resident memory of a process in bytes; 0 when it has ended. */
