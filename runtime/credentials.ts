@@ -84,7 +84,12 @@ export class Credentials {
     const session = this.#session;
     if (session !== null && lifeMs(session) > 0) {
       try {
-        return await callApi<SessionResponse>(this.#api, { method: 'POST', path: '/v1/renew', token: session.apiToken, body: {} });
+        return await callApi<SessionResponse>(this.#api, {
+          method: 'POST',
+          path: '/v1/renew',
+          token: session.apiToken,
+          body: this.#renewBody(),
+        });
       } catch (error) {
         const refused = error instanceof TriggerFsError && error.definition.status === 401;
         if (!refused || this.#method === null) throw error;
@@ -92,6 +97,12 @@ export class Credentials {
     }
     if (this.#method === null) throw new TriggerFsError('TFS_UNAUTHENTICATED', 'the login has ended');
     return logIn(this.#api, this.#method);
+  }
+
+  /** A worker keeps to its region when it renews, too. */
+  #renewBody(): { region?: string } {
+    const method = this.#method;
+    return method?.kind === 'worker' && method.region !== undefined ? { region: method.region } : {};
   }
 
   #schedule(): void {
