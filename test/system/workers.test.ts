@@ -40,7 +40,7 @@ async function online(system: System, identities: readonly string[]): Promise<vo
 test('three workers behind one service', async (t) => {
   const system = await System.start(t, { mount: false });
   const identities = ['rack1', 'rack2', 'rack3'];
-  const children = [];
+  const children: ChildProcess[] = [];
   for (const identity of identities) children.push(await startWorker(t, system, identity));
   for (const [name, algorithm] of [
     ['spread', 'roundrobin'],
