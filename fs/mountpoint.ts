@@ -1,9 +1,9 @@
-import { execFile } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { TriggerFsError } from '../protocol/errors.ts';
 import { environment } from '../runtime/environment.ts';
 import type { Log } from '../runtime/logging.ts';
+import { runChild } from './child-program.ts';
 import { findProgram } from './libfuse.ts';
 import { readMountTable } from './mount-table.ts';
 
@@ -39,7 +39,7 @@ export async function prepareMountpoint(wanted: string, keepOut: readonly string
  * @throws Error of the program that failed
  */
 export async function detach(mountpoint: string, lazily = false): Promise<void> {
-  if (process.platform === 'darwin') return run('umount', ['-f', mountpoint]);
+  if (process.platform === 'darwin') return runChild('umount', ['-f', mountpoint], UNMOUNT_MS);
   const attempts: [string, string[]][] =
     process.getuid?.() === 0
       ? [
@@ -53,7 +53,7 @@ export async function detach(mountpoint: string, lazily = false): Promise<void> 
   let failure: unknown;
   for (const [program, args] of lazily ? attempts.slice(1) : attempts) {
     try {
-      return await run(program, args);
+      return await runChild(program, args, UNMOUNT_MS);
     } catch (error) {
       failure = error;
     }
@@ -96,9 +96,10 @@ function topEntry(mountpoint: string): ReturnType<typeof readMountTable>[number]
 
 /** Asks from a child process, because whoever touches a hung mount hangs with it. */
 function answers(mountpoint: string): Promise<boolean> {
-  return new Promise((done) => {
-    execFile('stat', [mountpoint], { timeout: PROBE_MS, killSignal: 'SIGKILL' }, (error) => done(error === null));
-  });
+  return runChild('stat', [mountpoint], PROBE_MS).then(
+    () => true,
+    () => false,
+  );
 }
 
 function makeEmptyDirectory(mountpoint: string): void {
@@ -122,12 +123,6 @@ function realPath(path: string): string {
   } catch {
     return join(realPath(parent), basename(absolute));
   }
-}
-
-function run(program: string, args: string[]): Promise<void> {
-  return new Promise((resolve, reject) => {
-    execFile(program, args, { timeout: UNMOUNT_MS, killSignal: 'SIGKILL' }, (error) => (error === null ? resolve() : reject(error)));
-  });
 }
 
 function refuse(mountpoint: string, reason: string): never {
