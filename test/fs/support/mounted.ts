@@ -38,7 +38,7 @@ export class World {
     this.api = api;
     this.broker = broker;
     this.folder = mkdtempSync(join(tmpdir(), 'triggerfs-mount-'));
-    // One hook: a folder must not be removed while something is mounted in it.
+    // One hook, in this order: a folder must not be removed while something is mounted in it.
     t.after(async () => {
       for (const mounted of this.#mounts) await mounted.stop();
       broker.kill();
@@ -81,11 +81,13 @@ export class Mounted {
   readonly #config: string;
   #child: ChildProcess | null = null;
   #stdout = '';
+  readonly #ours: boolean;
   stderr = '';
 
   constructor(world: World, { settings = '', folder = world.folder, mountpoint = join(folder, 'mount') }: MountSettings) {
     this.folder = folder;
     this.mountpoint = mountpoint;
+    this.#ours = mountpoint.startsWith(`${world.folder}/`);
     this.#config = join(folder, 'triggerfs.toml');
     const main = `[main]\napi = "${world.api.url}"\nteam = "demo"\nidentity = "demo"\nsecret = "secret"\n`;
     const section = `[triggerfs]\nmountpoint = ${JSON.stringify(mountpoint)}\nspool = "./spool"\n${settings}\n`;
@@ -157,7 +159,8 @@ export class Mounted {
       child.kill('SIGTERM');
       await once(child, 'exit');
     }
-    if (isMounted(this.mountpoint)) spawnSync('umount', ['-l', this.mountpoint]);
+    // Only what this test mounted in its own folder, never anything else that is mounted at the path it was given.
+    if (this.#ours && isMounted(this.mountpoint)) spawnSync('umount', ['-l', this.mountpoint]);
     return child?.exitCode ?? null;
   }
 }
