@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { test } from 'node:test';
-import { orderOf, parseCommandLine } from '../../client/program/options.ts';
+import { OPTIONS, orderOf, parseCommandLine } from '../../client/program/options.ts';
 import { readPayload } from '../../client/program/payload.ts';
 import { TriggerFsError } from '../../protocol/errors.ts';
 import { LIMITS } from '../../protocol/limits.ts';
 import { parseConfig } from '../../runtime/config/index.ts';
+import { packageRoot } from '../../runtime/package-root.ts';
+import { readTable } from '../support/markdown.ts';
 
 const CONFIG = parseConfig('', null);
 const CALL = ['-service', 'demo', '-plugin', 'command/command'];
@@ -66,4 +70,10 @@ test('the message comes from -command or from all of standard input', async () =
   await assert.rejects(readPayload(undefined, input(Buffer.alloc(LIMITS.payloadBytes + 1))), { code: 'TFS_TOO_LARGE' });
   await assert.rejects(readPayload('x'.repeat(LIMITS.payloadBytes + 1), input(Buffer.alloc(0))), { code: 'TFS_TOO_LARGE' });
   await assert.rejects(readPayload(undefined, input(Buffer.alloc(0), true)), { code: 'TFS_USAGE', message: /no message: give -command/ });
+});
+
+test('docs/client.md lists the options', () => {
+  const rows = readTable(readFileSync(join(packageRoot(), 'docs', 'client.md'), 'utf8'), ['option', 'meaning']);
+  const documented = rows.flatMap(([option]) => [...(option as string).matchAll(/-([a-z]+)/g)].map(([, name]) => name));
+  assert.deepEqual(documented.sort(), Object.keys(OPTIONS).sort());
 });

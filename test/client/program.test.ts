@@ -397,8 +397,8 @@ test('a reader that has enough cancels the invocation and ends the program quiet
   child.stdout?.destroy();
   const { code, stderr } = await ended;
   assert.deepEqual([code, stderr], [141, '']);
-  const [peer] = [...stage.broker.peers.values()];
-  await until(() => peer?.bye === true && peer.cancels.length === 1, { what: 'CANCEL and BYE' });
+  const cancelled = (): boolean => [...stage.broker.peers.values()].some(({ bye, cancels }) => bye && cancels.length === 1);
+  await until(cancelled, { what: 'CANCEL and BYE' });
 });
 
 test('-debug, -help and -version', async (t) => {
