@@ -22,7 +22,7 @@ class RawBroker {
   readonly context = new Context({ blocky: false });
   router: Router;
   endpoint = '';
-  #latest = Buffer.alloc(0);
+  #latest: Buffer = Buffer.alloc(0);
 
   constructor() {
     this.router = this.#open();
