@@ -7,7 +7,6 @@ import { runUntilSignal } from '../runtime/lifecycle.ts';
 import { createLogger, type Logger } from '../runtime/logging.ts';
 import { VERSION } from '../runtime/version.ts';
 import { Backoff } from '../runtime/wire/backoff.ts';
-import { giveUpPrivileges } from './no-new-privileges.ts';
 
 const PROGRAM = 'triggerfs-worker';
 /** Time beyond the grace of running work that a stop may take. */
@@ -46,7 +45,6 @@ async function work(options: {
   const env = environment();
   const config = loadConfig(env, options.config);
   const { team, identity, token } = findWorker(config, options.team, options.identity);
-  giveUpPrivileges();
   const log = createLogger({
     name: PROGRAM,
     format: options.json ? 'json' : config.main.log_format,

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import type { Log } from '../../runtime/logging.ts';
 import { logLines } from '../resident/log-lines.ts';
+import { confined } from './confinement.ts';
 
 /** What processes of one plan are started with. */
 export interface SpawnPlan {
@@ -52,10 +53,9 @@ export class Spawner {
   start(): void {
     if (this.#child !== null || this.#stopped) return;
     // A group of its own: Ctrl-C in a terminal is for the worker, which ends its plugins in order.
-    const child = spawn(process.execPath, ['--v8-pool-size=0', join(import.meta.dirname, 'spawner.mjs')], {
-      stdio: 'pipe',
-      detached: true,
-    });
+    const script = join(import.meta.dirname, 'spawner.mjs');
+    const { program, args } = confined({ program: process.execPath, args: ['--v8-pool-size=0', script] });
+    const child = spawn(program, args, { stdio: 'pipe', detached: true });
     this.#child = child;
     this.#rest = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => this.#read(text));

@@ -7,6 +7,7 @@ import { Verdict } from '../../protocol/verdicts.ts';
 import type { SlotTable } from '../../runtime/wire/slot-table.ts';
 import type { BoundPlan, TaskBody } from '../catalogue/bound-plan.ts';
 import type { Plugin } from '../catalogue/plugin.ts';
+import { assertExecutable, confined } from '../exec/confinement.ts';
 import { signalGroup } from '../exec/process-group.ts';
 import { type Sandbox, spawnIdentity } from '../exec/sandbox.ts';
 import { describeSpawnFailure } from '../exec/spawn-failure.ts';
@@ -64,7 +65,7 @@ export class ResidentProcess implements RunControl {
   #wasReady = false;
   #reason = '';
 
-  /** Starts the process; a failure is reported by `gone`, later. */
+  /** Starts the process; later failures are reported by `gone`. @throws Error of the system when it cannot be started */
   constructor(options: ResidentOptions) {
     const { plugin, sandbox } = options;
     this.plugin = plugin;
@@ -176,7 +177,9 @@ export class ResidentProcess implements RunControl {
   }
 
   #spawn(plugin: Plugin, sandbox: Sandbox): ChildProcess {
-    return spawn(plugin.program, plugin.arguments, {
+    assertExecutable(plugin.program, sandbox.environment.PATH ?? '');
+    const { program, args } = confined({ program: plugin.program, args: plugin.arguments });
+    return spawn(program, args, {
       cwd: sandbox.cwd,
       env: { ...sandbox.environment, TRIGGERFS_PLUGIN: plugin.name, TRIGGERFS_WORKER: this.#options.worker },
       detached: true,
