@@ -1,7 +1,6 @@
 import type { Outcome, RunVerdict } from '../client/index.ts';
 import { formatDuration } from '../protocol/quantity.ts';
 import { timestamp } from '../runtime/logging.ts';
-import { formatInvocationId } from '../runtime/wire/invocation-id.ts';
 import type { Flight } from './flight.ts';
 import { OutputLines, printable } from './output-lines.ts';
 import type { Responses } from './responses.ts';
@@ -93,7 +92,7 @@ export class ResponseRecorder {
   }
 
   #keep(message: Message, verdict: string, exitCode: number, output: Buffer): void {
-    const invocation = formatInvocationId(message.invocation);
+    const { invocation } = message;
     this.#responses.record(message.trigger, message.sequence, { invocation, verdict, exitCode, answeredAt: Date.now(), output });
   }
 

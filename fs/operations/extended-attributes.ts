@@ -1,3 +1,4 @@
+import { formatInvocationId } from '../../runtime/wire/invocation-id.ts';
 import { FsError } from '../errno.ts';
 import type { Responses } from '../responses.ts';
 import type { StoredResponse } from '../spool/message.ts';
@@ -6,7 +7,7 @@ import type { FileTree } from '../tree.ts';
 const PREFIX = 'user.triggerfs.';
 
 const ATTRIBUTES: Readonly<Record<string, (response: StoredResponse) => string>> = {
-  [`${PREFIX}invocation`]: (response) => response.invocation,
+  [`${PREFIX}invocation`]: (response) => formatInvocationId(response.invocation),
   [`${PREFIX}verdict`]: (response) => response.verdict,
   [`${PREFIX}exit_code`]: (response) => String(response.exitCode),
 };

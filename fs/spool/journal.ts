@@ -123,8 +123,11 @@ export class Journal {
     this.#position = 0;
   }
 
-  /** Hands out what the file holds of the current generation, up to the first torn record. */
-  recover(reader: JournalReader): void {
+  /**
+   * Hands out what the file holds of the current generation, up to the first torn record, and returns that generation.
+   * A newer one than expected is right: the power failed before the database's last transaction was on the disk.
+   */
+  recover(reader: JournalReader): number {
     const content = this.#readAll();
     let offset = 0;
     while (offset + HEADER_BYTES + PREFIX_BYTES <= content.length) {
@@ -132,11 +135,15 @@ export class Journal {
       const end = start + content.readUInt32LE(offset);
       if (end > content.length || end < start + PREFIX_BYTES) break;
       const body = content.subarray(start, end);
-      if (crc32(body) !== content.readUInt32LE(offset + 4) || body.readUInt32LE(1) !== this.#generation) break;
+      if (crc32(body) !== content.readUInt32LE(offset + 4)) break;
+      const generation = body.readUInt32LE(1);
+      if (offset === 0) this.#generation = Math.max(this.#generation, generation);
+      if (generation !== this.#generation) break;
       read(body, reader);
       offset = end;
     }
     this.#position = offset;
+    return this.#generation;
   }
 
   /** Closes the file. */

@@ -19,8 +19,8 @@ export interface Message {
 
 /** The last answer to a trigger file: what `cat` and the extended attributes show. */
 export interface StoredResponse {
-  /** Invocation id as text. */
-  readonly invocation: string;
+  /** Invocation id. */
+  readonly invocation: Buffer;
   readonly verdict: string;
   readonly exitCode: number;
   /** Milliseconds since 1970. */

@@ -18,26 +18,27 @@ export interface Recovered {
  * their writer was told that the close failed, and half a command must never run.
  */
 export function recover(store: SpoolStore, journalPath: string, ids: InvocationIds): Recovered {
-  const generation = Number(store.readState('generation') ?? 0);
-  const journal = new Journal(journalPath, generation);
+  const journal = new Journal(journalPath, Number(store.readState('generation') ?? 0));
   const messages = new Map<number, Message>();
   const answered: number[] = [];
   const parts = store.readParts();
-  journal.recover({
-    message: (message, handle) => {
-      messages.set(message.sequence, message);
-      if (handle !== 0) parts.delete(handle);
-    },
-    part: (trigger, handle, data) => appendPart(parts, trigger, handle, data),
-    closed: (handle) => {
-      const part = parts.get(handle);
-      if (part !== undefined) part.closed = true;
-    },
-    drop: (handle) => void parts.delete(handle),
-    answered: (sequence) => {
-      if (!messages.delete(sequence)) answered.push(sequence);
-    },
-  });
+  const generation =
+    1 +
+    journal.recover({
+      message: (message, handle) => {
+        messages.set(message.sequence, message);
+        if (handle !== 0) parts.delete(handle);
+      },
+      part: (trigger, handle, data) => appendPart(parts, trigger, handle, data),
+      closed: (handle) => {
+        const part = parts.get(handle);
+        if (part !== undefined) part.closed = true;
+      },
+      drop: (handle) => void parts.delete(handle),
+      answered: (sequence) => {
+        if (!messages.delete(sequence)) answered.push(sequence);
+      },
+    });
   let lastSequence = Math.max(store.lastSequence(), ...lastOf(messages));
   store.transaction(true, () => {
     for (const sequence of answered) store.deleteMessage(sequence);
@@ -49,10 +50,10 @@ export function recover(store: SpoolStore, journalPath: string, ids: InvocationI
       else store.insertDeadLetter({ message, path: '', reason: LOST_REASON }, Date.now());
     }
     store.replaceParts(new Map());
-    store.writeState('generation', String(generation + 1));
+    store.writeState('generation', String(generation));
   });
-  journal.restart(generation + 1);
-  return { journal, generation: generation + 1, lastSequence };
+  journal.restart(generation);
+  return { journal, generation, lastSequence };
 }
 
 function lastOf(messages: ReadonlyMap<number, Message>): number[] {

@@ -9,13 +9,13 @@ import { SpoolLock } from './lock.ts';
 import type { Message, Part, StoredResponse } from './message.ts';
 import { MessageQueue, QUEUE_BYTES, QUEUE_MESSAGES } from './queue.ts';
 import { appendPart, type Recovered, recover } from './recovery.ts';
-import { type DeadLetter, SpoolStore } from './store.ts';
+import { Settler } from './settler.ts';
+import { SpoolStore } from './store.ts';
 
 /** What a message costs beside its payload, for the size limit. */
 const OVERHEAD_BYTES = 64;
 /** The journal is settled into the database when it holds this much. */
 const SETTLE_BYTES = 4 * 1024 * 1024;
-const SETTLE_MESSAGES = 1024;
 /** A journal that cannot be settled may grow to this before writes are refused. */
 const JOURNAL_LIMIT_BYTES = 128 * 1024 * 1024;
 const IDLE_SETTLE_MS = 500;
@@ -48,12 +48,12 @@ interface NewPart {
 export class Spool {
   readonly #store: SpoolStore;
   readonly #journal: Journal;
+  readonly #settler: Settler;
   readonly #lock: SpoolLock;
   readonly #options: SpoolOptions;
   readonly #ids = new InvocationIds();
   readonly #queues = new Map<number, MessageQueue>();
   readonly #parts = new Map<number, Part>();
-  readonly #dirtyResponses = new Map<number, StoredResponse>();
   readonly #woken = new Set<number>();
   readonly #recoveredUpTo: number;
   #sequence: number;
@@ -62,16 +62,10 @@ export class Spool {
   readonly #batch: Message[] = [];
   #newPart: NewPart | null = null;
   #consumed = 0;
-  #unsettled: Message[] = [];
-  #liveUnsettled = 0;
-  #syncUnsettled = false;
   #answered: number[] = [];
-  #deletions: number[] = [];
-  #deadLetters: DeadLetter[] = [];
   #usedBytes: number;
   #turn: NodeJS.Immediate | null = null;
   #settleTimer: NodeJS.Timeout | null = null;
-  #settleFailed = false;
   #closed = false;
 
   /** Opens a spool and brings back what an earlier process left. @throws TriggerFsError TFS_CONFLICT when it is in use */
@@ -85,6 +79,7 @@ export class Spool {
     const { lock, store, recovered } = openFiles(options.folder, this.#ids);
     this.#lock = lock;
     this.#store = store;
+    this.#settler = new Settler(store, options.limitBytes / 10, options.log);
     this.#journal = recovered.journal;
     this.#generation = recovered.generation;
     this.#sequence = recovered.lastSequence;
@@ -171,9 +166,9 @@ export class Spool {
       throw error instanceof FsError ? error : new FsError('ENOSPC', 'the spool cannot be written', { cause: error });
     }
     this.#usedBytes += bytes;
-    this.#syncUnsettled ||= sync;
     this.#applyParts();
     for (const message of batch) this.#queue(message);
+    if (sync) this.#settler.requireDurable();
     this.#forgetBatch();
     this.#schedule();
   }
@@ -215,13 +210,13 @@ export class Spool {
   /** The message is given up; it is kept in the table dead_letters. */
   dead(message: Message, path: string, reason: string): void {
     this.#finish(message);
-    this.#deadLetters.push({ message, path, reason });
+    this.#settler.bury({ message, path, reason });
     this.#schedule();
   }
 
   /** Keeps the last response of a trigger; it reaches the disk with the next settling. */
   saveResponse(trigger: number, response: StoredResponse): void {
-    this.#dirtyResponses.set(trigger, response);
+    this.#settler.respond(trigger, response);
     this.#schedule();
   }
 
@@ -233,25 +228,10 @@ export class Spool {
   /** Moves everything to the database. Returns false (and tries again later) when the database cannot take it. */
   settle(): boolean {
     const generation = this.#generation + 1;
-    try {
-      // The database must be on the disk before the journal, which may hold messages safe from power loss, starts over.
-      this.#store.transaction(this.#syncUnsettled, () => this.#moveAll(generation));
-    } catch (err) {
-      if (!this.#settleFailed) this.#options.log.error({ err }, 'the spool’s database cannot be written; trying again');
-      this.#settleFailed = true;
-      return false;
-    }
-    this.#settleFailed = false;
+    if (!this.#settler.settle(this.#parts, generation)) return false;
     this.#generation = generation;
     this.#journal.restart(generation);
-    for (const message of this.#unsettled) message.settled = true;
-    this.#unsettled = [];
-    this.#liveUnsettled = 0;
-    this.#syncUnsettled = false;
     this.#answered = [];
-    this.#deletions = [];
-    this.#deadLetters = [];
-    this.#dirtyResponses.clear();
     return true;
   }
 
@@ -302,8 +282,7 @@ export class Spool {
   }
 
   #queue(message: Message): void {
-    this.#unsettled.push(message);
-    this.#liveUnsettled += 1;
+    this.#settler.accept(message);
     let queue = this.#queues.get(message.trigger);
     if (queue === undefined) {
       queue = new MessageQueue(false);
@@ -316,13 +295,12 @@ export class Spool {
   #finish(message: Message): void {
     message.done = true;
     this.#usedBytes -= message.payload.length + OVERHEAD_BYTES;
-    if (message.settled) this.#deletions.push(message.sequence);
-    else this.#liveUnsettled -= 1;
+    this.#settler.finish(message);
   }
 
   /** Reads the next messages of an overflowing queue; false when the database fails. */
   #load(trigger: number, queue: MessageQueue): boolean {
-    if (this.#unsettled.length > 0 && !this.settle()) return false;
+    if (this.#settler.live > 0 && !this.settle()) return false;
     const messages = this.#store.readMessages(trigger, queue.lastSequence, QUEUE_MESSAGES, QUEUE_BYTES);
     for (const message of messages) message.resume = message.sequence <= this.#recoveredUpTo;
     queue.load(messages);
@@ -341,9 +319,8 @@ export class Spool {
     for (const trigger of this.#woken) this.#options.onAccepted(trigger);
     this.#woken.clear();
     this.#noteAnswered();
-    const full =
-      this.#liveUnsettled >= SETTLE_MESSAGES || this.#journal.position >= SETTLE_BYTES || this.#deletions.length >= SETTLE_MESSAGES;
-    if (full && !this.#settleFailed) this.settle();
+    const full = this.#settler.due || this.#journal.position >= SETTLE_BYTES;
+    if (full && !this.#settler.failed) this.settle();
     else this.#settleLater();
   }
 
@@ -362,28 +339,15 @@ export class Spool {
 
   #settleLater(): void {
     if (this.#settleTimer !== null || this.#closed) return;
-    const dirty = this.#deletions.length > 0 || this.#deadLetters.length > 0 || this.#dirtyResponses.size > 0 || this.#settleFailed;
-    if (!dirty) return;
+    if (!this.#settler.dirty) return;
     this.#settleTimer = setTimeout(
       () => {
         this.#settleTimer = null;
         if (!this.settle()) this.#settleLater();
       },
-      this.#settleFailed ? RETRY_SETTLE_MS : IDLE_SETTLE_MS,
+      this.#settler.failed ? RETRY_SETTLE_MS : IDLE_SETTLE_MS,
     );
     this.#settleTimer.unref();
-  }
-
-  #moveAll(generation: number): void {
-    const store = this.#store;
-    for (const sequence of this.#deletions) store.deleteMessage(sequence);
-    for (const message of this.#unsettled) if (!message.done) store.insertMessage(message);
-    store.replaceParts(this.#parts);
-    const now = Date.now();
-    for (const letter of this.#deadLetters) store.insertDeadLetter(letter, now);
-    if (this.#deadLetters.length > 0) store.trimDeadLetters(this.#options.limitBytes / 10);
-    for (const [trigger, response] of this.#dirtyResponses) store.saveResponse(trigger, response);
-    store.writeState('generation', String(generation));
   }
 }
 

@@ -13,7 +13,7 @@ create table if not exists dead_letters (
   accepted_at integer not null, dead_at integer not null, reason text not null, payload blob not null
 );
 create table if not exists responses (
-  trigger_id integer primary key, invocation text not null, verdict text not null, exit_code integer not null,
+  trigger_id integer primary key, invocation blob not null, verdict text not null, exit_code integer not null,
   answered_at integer not null, output blob not null
 );
 pragma user_version = 1;
@@ -36,7 +36,7 @@ interface MessageRow {
 
 interface ResponseRow {
   readonly trigger_id: number;
-  readonly invocation: string;
+  readonly invocation: Uint8Array;
   readonly verdict: string;
   readonly exit_code: number;
   readonly answered_at: number;
@@ -144,7 +144,8 @@ export class SpoolStore {
   readResponses(): Map<number, StoredResponse> {
     const responses = new Map<number, StoredResponse>();
     for (const row of this.#prepare('select * from responses').all() as unknown as ResponseRow[]) {
-      const { invocation, verdict, exit_code: exitCode, answered_at: answeredAt } = row;
+      const { verdict, exit_code: exitCode, answered_at: answeredAt } = row;
+      const invocation = Buffer.from(row.invocation);
       responses.set(row.trigger_id, { invocation, verdict, exitCode, answeredAt, output: Buffer.from(row.output) });
     }
     return responses;

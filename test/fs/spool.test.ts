@@ -202,10 +202,10 @@ test('a journal that was settled is void: its messages are not brought back twic
 test('the last response of each trigger is kept', (t) => {
   const folder = temporaryFolder(t);
   const first = open(t, folder);
-  first.saveResponse(4, { invocation: 'i', verdict: 'ok', exitCode: 0, answeredAt: 5, output: Buffer.from('out') });
+  first.saveResponse(4, { invocation: Buffer.alloc(16, 1), verdict: 'ok', exitCode: 0, answeredAt: 5, output: Buffer.from('out') });
   first.close();
   assert.deepEqual(open(t, folder).readResponses().get(4), {
-    invocation: 'i',
+    invocation: Buffer.alloc(16, 1),
     verdict: 'ok',
     exitCode: 0,
     answeredAt: 5,
