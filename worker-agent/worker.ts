@@ -82,8 +82,11 @@ export class Worker {
     this.#fleet.announce();
     if (this.#desk.size > 0) this.#log.info(`waiting for ${this.#desk.size} runs to end`);
     await Promise.race([drained, new Promise((resolve) => setTimeout(resolve, this.#options.config.workers.grace).unref())]);
-    if (this.#desk.size > 0) this.#log.warn(`ending ${this.#desk.size} runs that are still going on`);
-    if (this.#desk.size > 0) this.#hosts.kill();
+    if (this.#desk.size > 0) {
+      this.#log.warn(`ending ${this.#desk.size} runs that are still going on`);
+      this.#desk.giveUp();
+      this.#hosts.kill();
+    }
     await drained;
     this.#catalogue.stop();
     this.#credentials.stop();

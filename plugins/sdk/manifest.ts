@@ -46,14 +46,16 @@ const KEYS = new Set([
 ]);
 const DEFAULT_RECYCLE_AFTER = 10_000_000;
 const MAX_TEXT = 4096;
+/** Names and versions travel in announcements. */
+const MAX_WORD = 128;
 
 /** Parses the text of a plugin.json. @throws ManifestError */
 export function parseManifest(source: string): Manifest {
   const table = parseTable(source);
   for (const key of Object.keys(table)) if (!KEYS.has(key)) throw new ManifestError(`${key}: unknown key`);
   return {
-    name: text(table, 'name'),
-    version: text(table, 'version', '0.0.0'),
+    name: text(table, 'name', undefined, MAX_WORD),
+    version: text(table, 'version', '0.0.0', MAX_WORD),
     description: text(table, 'description', ''),
     kind: kind(table.kind),
     exec: command(table.exec),
@@ -96,9 +98,10 @@ function parseTable(source: string): Table {
   return value as Table;
 }
 
-function text(table: Table, key: string, fallback?: string): string {
+function text(table: Table, key: string, fallback?: string, limit = MAX_TEXT): string {
   const value = table[key] ?? fallback;
-  if (typeof value !== 'string' || value.length > MAX_TEXT) throw new ManifestError(`${key}: a text is expected`);
+  if (typeof value !== 'string' || value.length > limit)
+    throw new ManifestError(`${key}: a text of at most ${limit} characters is expected`);
   return value;
 }
 

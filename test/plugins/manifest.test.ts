@@ -19,6 +19,7 @@ test('what cannot be used is named', () => {
     [null, /a JSON object/],
     [{ ...BASE, name: undefined }, /^name: a text/],
     [{ ...BASE, name: 5 }, /^name: a text/],
+    [{ ...BASE, version: 'x'.repeat(129) }, /^version: a text of at most 128/],
     [{ ...BASE, kind: 'daemon' }, /^kind: one of exec, resident, stream/],
     [{ ...BASE, exec: [] }, /^exec: /],
     [{ ...BASE, exec: ['sh', 5] }, /^exec: /],

@@ -1,13 +1,24 @@
 import assert from 'node:assert/strict';
-import { chmodSync, readdirSync, readFileSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
 import { until } from '../support/wait.ts';
+import type { FakeBroker } from './fake-broker.ts';
 import { isAlive, Rig, type RigOptions, startRig } from './harness.ts';
 
 const PLUGINS = {
   'slow/slow': '#!/bin/sh\necho $$\nsleep 0.6\necho end\n',
   'hold/hold': '#!/bin/sh\necho $$\nexec sleep 60\n',
+  'much/much': '#!/bin/sh\nexec head -c "$TRIGGERFS_ARG_BYTES" /dev/zero\n',
+  // Takes its time to get ready, so that runs wait for it.
+  'late/plugin.json': JSON.stringify({ name: 'late', kind: 'resident', exec: 'late.ts' }),
+  'late/late.ts': `import { serve } from 'triggerfs/sdk';
+    let runs = 0;
+    const { TFS_TEST_MARK } = process.env;
+    (await import('node:fs')).writeFileSync(TFS_TEST_MARK, '');
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+    serve(() => String((runs += 1)));`,
   'pid/plugin.json': JSON.stringify({ name: 'pid', kind: 'resident', exec: 'pid.ts' }),
   'pid/pid.ts': `import { onKill, serve } from 'triggerfs/sdk'; onKill(() => console.error('good-bye')); serve(() => String(process.pid));`,
 };
@@ -62,9 +73,32 @@ test('work that outlives the grace is killed', async () => {
   await until(() => running.bytes > 0, { what: 'the run to start' });
   rig.worker.kill('SIGTERM');
   const result = await running.done();
-  assert.deepEqual([result.verdict, result.signal], ['failed', 9]);
+  assert.deepEqual([result.verdict, result.error], ['failed', 'TFS_DRAINING']);
   assert.equal(await ended(), 0);
   assert.equal(isAlive(Number(running.stdout)), false);
+});
+
+test('output that nobody reads does not hold up the end', async () => {
+  await begin({ workers: ['grace = "300ms"'] });
+  const ended = rig.broker.send({ plugin: 'much/much', credit: 1, autoCredit: false, args: { bytes: '1000' } });
+  const blocked = rig.broker.send({ plugin: 'much/much', credit: 1, autoCredit: false, args: { bytes: '1000000' } });
+  await until(() => ended.bytes === 1 && blocked.bytes === 1, { what: 'the first bytes' });
+  rig.worker.kill('SIGTERM');
+  for (const run of [ended, blocked]) assert.equal((await run.done(3000)).error, 'TFS_DRAINING');
+  await until(() => rig.exit?.code === 0, { what: 'the worker to end' });
+});
+
+test('what had not started when its broker was lost is not started here', async () => {
+  const path = join(tmpdir(), `triggerfs-late-${process.pid}`);
+  await begin({ brokers: 2, workers: ['environment = ["TFS_TEST_MARK"]'], environment: { TFS_TEST_MARK: path } });
+  const [first, second] = rig.brokers as [FakeBroker, FakeBroker];
+  const waiting = first.send({ plugin: 'late' });
+  await until(() => existsSync(path), { what: 'the plugin to start' });
+  first.kill();
+  await until(() => rig.log.includes('lost the broker'), { what: 'the loss to be seen' });
+  rmSync(path);
+  const again = await second.run({ plugin: 'late', invocation: waiting.invocation, attempt: 0 });
+  assert.deepEqual([again.result.verdict, again.stdout.toString()], ['ok', '1']);
 });
 
 test('a second signal kills everything and ends at once', async () => {

@@ -74,11 +74,10 @@ export class ResidentHost implements PluginHost {
     this.#process?.forget(plan);
   }
 
-  /** Asks all processes to end. */
+  /** Asks the process to end after its open runs. */
   shutdown(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#process?.shutdown();
-    for (const process of this.#leaving) process.shutdown();
+    this.#process?.stop();
   }
 
   /** Kills all processes at once. */

@@ -154,19 +154,14 @@ export class ResidentProcess implements RunControl {
     this.#wake();
   }
 
-  /** Asks the process to end after its open runs. */
+  /** Asks the process to end after its open runs, and kills it when it does not then end. */
   stop(): void {
     if (this.#state !== 'ready' && this.#state !== 'starting') return;
     this.#state = 'stopping';
     this.#frames.reserve(FrameType.stop, 0, 0, 0);
     this.#wake();
     this.#clearTimer();
-  }
-
-  /** Asks the process to end, and kills it when it does not within the grace: the worker ends. */
-  shutdown(): void {
-    this.stop();
-    this.#timer = setTimeout(() => this.kill('it did not stop'), STOP_GRACE_MS);
+    this.#timer = setInterval(() => this.#killIfIdle(), STOP_GRACE_MS);
   }
 
   /** Ends the process at once; its open runs fail. */
@@ -174,6 +169,11 @@ export class ResidentProcess implements RunControl {
     if (this.#state === 'gone') return;
     this.#reason = reason;
     signalGroup(this.#child.pid as number, 'SIGKILL');
+  }
+
+  #killIfIdle(): void {
+    for (const run of this.#options.runs.values()) if (run.control === this) return;
+    this.kill('it did not stop');
   }
 
   #spawn(plugin: Plugin, sandbox: Sandbox): ChildProcess {

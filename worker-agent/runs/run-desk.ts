@@ -106,9 +106,13 @@ export class RunDesk implements RunKeeper {
     }
   }
 
-  /** The broker of a run is gone. */
+  /** The broker of a run is gone. What has not started is forgotten, because that broker, if it lives, moves it elsewhere. */
   detach(run: Run, now: number): void {
     run.detach(now);
+    if (run.waiting && run.control === null) {
+      this.#giveBack(run, now);
+      return;
+    }
     this.#sweep ??= setInterval(() => this.#discardForgotten(), SWEEP_MS);
   }
 
@@ -117,11 +121,19 @@ export class RunDesk implements RunKeeper {
     this.#draining = true;
     const now = performance.now();
     for (const run of this.#runs.values()) {
-      if (!run.waiting || run.control !== null) continue;
-      run.finish(broken(Verdict.busy, 'TFS_DRAINING', 'this worker is shutting down'), now);
-      run.release();
+      if (run.waiting && run.control === null) this.#giveBack(run, now);
     }
     if (this.#runs.size > 0) await new Promise<void>((resolve) => this.#empty.push(resolve));
+  }
+
+  /** The worker ends: runs whose plugin has ended are settled, output of the others is dropped, and all have failed. */
+  giveUp(): void {
+    const now = performance.now();
+    const outcome = broken(Verdict.failed, 'TFS_DRAINING', 'this worker shut down before the run had ended');
+    for (const run of this.#runs.values()) {
+      if (run.ended) run.finishNow(outcome, now);
+      else run.discard(outcome);
+    }
   }
 
   /** Stops the timers. */
@@ -185,12 +197,17 @@ export class RunDesk implements RunKeeper {
     return next;
   }
 
+  #giveBack(run: Run, now: number): void {
+    run.finish(broken(Verdict.busy, 'TFS_DRAINING', 'this worker is shutting down'), now);
+    run.release();
+  }
+
   #discardForgotten(): void {
     const before = performance.now() - DETACHED_MS;
     let detached = 0;
     for (const run of this.#runs.values()) {
       if (run.link !== null || run.settled) continue;
-      if (run.detachedAt <= before) run.discard();
+      if (run.detachedAt <= before) run.discard(null);
       else detached += 1;
     }
     if (detached > 0 || this.#sweep === null) return;

@@ -82,6 +82,7 @@ export class Run {
   #kept: ChunkQueue | null = null;
   #pending: ChunkQueue | null = null;
   #outcome: Outcome | null = null;
+  #forced: Outcome | null = null;
 
   constructor(
     keeper: RunKeeper,
@@ -233,9 +234,13 @@ export class Run {
     else if (this.#pendingBytes() < KEPT_BYTES) this.control?.resume(this);
   }
 
-  /** Nobody came for the run: it goes on, but its output is dropped from now on. */
-  discard(): void {
-    if (this.#link !== null || this.#discarding) return;
+  /**
+   * Nobody will read more: the run goes on, but its output is dropped from now on.
+   * With an outcome, that is how it ends, whatever its plugin makes of it.
+   */
+  discard(outcome: Outcome | null): void {
+    this.#forced = outcome;
+    if (this.#discarding) return;
     this.#discarding = true;
     this.#dropPending();
     this.control?.resume(this);
@@ -278,7 +283,7 @@ export class Run {
 
   #end(outcome: Outcome, now: number): void {
     this.#state = 'ended';
-    this.#outcome = outcome;
+    this.#outcome = this.#forced ?? outcome;
     this.#durationUs = this.#startedAt === 0 ? 0 : Math.min(Math.round((now - this.#startedAt) * 1000), 0xffffffff);
   }
 

@@ -39,6 +39,8 @@ export class BrokerLink implements UplinkEvents, RunLink {
   #services: readonly string[] | null = null;
   #announced: readonly string[] = [];
   #now = 0;
+  /** That the broker cannot be reached was logged; each further attempt is a detail. */
+  #complained = false;
 
   constructor(options: BrokerLinkOptions) {
     this.#options = options;
@@ -72,6 +74,8 @@ export class BrokerLink implements UplinkEvents, RunLink {
 
   ready(uplink: Uplink, _welcome: Welcome): void {
     this.#outbox = uplink.outbox;
+    this.#now = 0;
+    this.#complained = false;
     this.#options.log.info('received BROKER_ACCEPTED from broker for worker socket - Connected');
   }
 
@@ -105,7 +109,8 @@ export class BrokerLink implements UplinkEvents, RunLink {
   }
 
   failed(_uplink: Uplink, reason: string): void {
-    this.#options.log.info(`cannot connect to broker at ${this.uplink.broker.endpoint}: ${reason}`);
+    if (!this.#complained) this.#options.log.info(`cannot connect to broker at ${this.uplink.broker.endpoint}: ${reason}; trying again`);
+    this.#complained = true;
   }
 
   refused(_uplink: Uplink, refused: Refused): void {
