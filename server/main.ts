@@ -36,6 +36,7 @@ async function run(options: ServerOptions): Promise<void> {
   stopOnSignals(server, warn);
   if (!options.json) process.stdout.write('Starting triggerFS ...\n');
   const addresses = await server.start();
+  if (options.json && addresses.mountProblem !== null) warn(`nothing is mounted: ${addresses.mountProblem.message}`);
   if (options.json) return void process.stdout.write(`${JSON.stringify(readyEvent(addresses))}\n`);
   const seconds = (performance.now() - started) / 1000;
   const cwd = process.cwd();

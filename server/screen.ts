@@ -51,7 +51,7 @@ function examples(addresses: Addresses, options: ScreenOptions, show: (path: str
 }
 
 function reason({ mountProblem }: Addresses): string {
-  return mountProblem === null ? '' : `: ${mountProblem.message}. ${mountProblem.definition.hint}`;
+  return mountProblem === null ? '' : `: ${mountProblem.message}`;
 }
 
 /** Without the password, which has no place on a screen. */

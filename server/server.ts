@@ -8,6 +8,7 @@ import type { Environment } from '../runtime/environment.ts';
 import { Lifecycle } from '../runtime/lifecycle.ts';
 import type { Logger } from '../runtime/logging.ts';
 import { EmbeddedPostgres } from '../runtime/postgres/embedded.ts';
+import { DatabaseGuard } from './database-guard.ts';
 import { FolderLock } from './folder-lock.ts';
 import type { ServerOptions } from './options.ts';
 import type { Part } from './part.ts';
@@ -138,6 +139,9 @@ export class Server {
     this.#proceed();
     const postgres = await EmbeddedPostgres.start({ dataDir: join(options.dataDir, 'postgres'), port: 0, log });
     this.#lifecycle.add('PostgreSQL', () => postgres.stop());
+    const guard = new DatabaseGuard(postgres, this.#context.warn);
+    this.#lifecycle.add('guard of PostgreSQL', () => guard.stop());
+    guard.start();
     return postgres.url;
   }
 

@@ -77,16 +77,21 @@ export class Cluster {
     await rename(making, this.#data);
   }
 
+  /** Whether the postmaster ended without a clean shutdown: its pid file is there, and no such process. */
+  async crashed(): Promise<boolean> {
+    return (await this.#pidFile()) !== null && (await this.#postmaster()) === null;
+  }
+
   /** Starts the postmaster, or adopts the running one. Returns its port. */
-  async start(): Promise<number> {
+  async start(wanted: number = this.#options.port): Promise<number> {
     const running = await this.#postmaster();
-    if (running !== null && (this.#options.port === 0 || this.#options.port === running.port) && (await this.#isReady())) {
+    if (running !== null && (wanted === 0 || wanted === running.port) && (await this.#isReady())) {
       this.#options.log.info(`using the PostgreSQL that is still running (process ${running.pid})`);
       return running.port;
     }
     if (running !== null) await this.stop();
     for (let attempt = 1; ; attempt += 1) {
-      const port = this.#options.port === 0 ? await freePort() : this.#options.port;
+      const port = wanted === 0 ? await freePort() : wanted;
       try {
         await this.#configure(port);
         await this.#run(this.#binaries.pgCtl, [

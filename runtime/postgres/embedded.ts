@@ -64,6 +64,17 @@ export class EmbeddedPostgres {
     }
   }
 
+  /**
+   * Starts a database that was killed again, on the same port; true when it had to. One that somebody has shut down
+   * stays down: that was on purpose.
+   * @throws TriggerFsError TFS_CONFIG when it does not start
+   */
+  async revive(): Promise<boolean> {
+    if (!(await this.#control.crashed())) return false;
+    await this.#control.start(Number(new URL(this.url).port));
+    return true;
+  }
+
   /** Stops the database: open transactions are rolled back, sessions are closed. Stopping twice does nothing. */
   async stop(): Promise<void> {
     await this.#control.stop();

@@ -101,18 +101,22 @@ test('a part that crashes is started again', async (context) => {
   const t = lastFirst(context);
   const folder = serverFolder(t);
   const server = new ServerProcess(t, args(folder));
-  const { config } = await server.ready();
+  const { api, config } = await server.ready();
   for (const part of ['edge-broker', 'worker-agent', 'control-plane', ...(CAN_MOUNT ? ['fs'] : [])]) {
     const [pid] = processesNaming(config).filter((candidate) => readFileSync(`/proc/${candidate}/cmdline`, 'utf8').includes(`/${part}/`));
     assert.ok(pid !== undefined, part);
     process.kill(pid, 'SIGKILL');
   }
+  const postmaster = Number(readFileSync(join(folder, 'data', 'postgres', 'data', 'postmaster.pid'), 'utf8').split('\n')[0]);
+  process.kill(postmaster, 'SIGKILL');
   const call = ['-config', config, '-service', 'demo', '-plugin', 'command/command', '-raw', '-command', 'echo back'];
   await until(async () => (await runProgram('client/bin.ts', call)).stdout === 'back\n', {
     timeoutMs: 30_000,
     what: 'a call after the crashes',
   });
   assert.match(server.stderr, /the broker ended \(SIGKILL\).*starting it again/);
+  await until(() => server.stderr.includes('PostgreSQL was killed and has been started again'), { timeoutMs: 20_000, what: 'PostgreSQL' });
+  await until(async () => (await fetch(`${api}/healthz`)).status === 200, { timeoutMs: 20_000, what: 'a healthy API' });
   if (!CAN_MOUNT) return;
   const trigger = join(folder, 'mnt', 'demo', 'command');
   await until(() => attempt(() => readFileSync(trigger, 'utf8')) !== null, { timeoutMs: 15_000, what: 'the mount' });
