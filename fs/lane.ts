@@ -8,6 +8,8 @@ import type { Message } from './spool/message.ts';
 import type { FileTree, TriggerNode } from './tree.ts';
 import type { Uplink, UplinkRoute } from './uplink.ts';
 
+/** Messages that come while others are on their way are gathered for this long: sending many costs hardly more than one. */
+const GATHER_MS = 5;
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 2_000;
 
@@ -63,6 +65,7 @@ export class Lane {
   #routeTrigger: TriggerNode | null = null;
   #routeEpoch = -1;
   #timer: NodeJS.Timeout | null = null;
+  #gather: NodeJS.Timeout | null = null;
   #reason = 'no broker could be reached';
   #reported = '';
   #stopped = false;
@@ -71,6 +74,12 @@ export class Lane {
     this.#trigger = trigger;
     this.#context = context;
     this.#limit = context.window;
+  }
+
+  /** There are messages: the first goes at once, others are gathered. */
+  notify(): void {
+    if (this.#inFlight === 0) this.pump();
+    else this.#gather ??= setTimeout(() => this.#gathered(), GATHER_MS);
   }
 
   /** Sends what may be sent now. */
@@ -125,7 +134,7 @@ export class Lane {
     if (this.#limit < this.#context.window) this.#limit = Math.min(this.#context.window, this.#limit * 2);
     this.#backoff.reset();
     this.#reported = '';
-    if (this.#state === 'flowing') this.pump();
+    if (this.#state === 'flowing') this.notify();
     else this.#pauseWhenAnswered();
   }
 
@@ -133,6 +142,12 @@ export class Lane {
   stop(): void {
     this.#stopped = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
+    if (this.#gather !== null) clearTimeout(this.#gather);
+  }
+
+  #gathered(): void {
+    this.#gather = null;
+    this.pump();
   }
 
   get #name(): string {

@@ -59,7 +59,7 @@ export class Sender {
       lane = new Lane(trigger, this.#context);
       this.#lanes.set(trigger, lane);
     }
-    lane.pump();
+    lane.notify();
   }
 
   /** A broker can be reached again, or the tree changed: everything that waits is tried at once. */

@@ -1,7 +1,7 @@
 import type { Message } from './message.ts';
 
 /** Messages of one trigger that are kept in memory; the rest waits in the database. */
-export const QUEUE_MESSAGES = 1024;
+export const QUEUE_MESSAGES = 8192;
 export const QUEUE_BYTES = 4 * 1024 * 1024;
 
 /**

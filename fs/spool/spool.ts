@@ -15,7 +15,7 @@ import { SpoolStore } from './store.ts';
 /** What a message costs beside its payload, for the size limit. */
 const OVERHEAD_BYTES = 64;
 /** The journal is settled into the database when it holds this much. */
-const SETTLE_BYTES = 4 * 1024 * 1024;
+const SETTLE_BYTES = 8 * 1024 * 1024;
 /** A journal that cannot be settled may grow to this before writes are refused. */
 const JOURNAL_LIMIT_BYTES = 128 * 1024 * 1024;
 const IDLE_SETTLE_MS = 500;
