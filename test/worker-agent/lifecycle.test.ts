@@ -23,7 +23,7 @@ const PLUGINS = {
   'pid/pid.ts': `import { onKill, serve } from 'triggerfs/sdk'; onKill(() => console.error('good-bye')); serve(() => String(process.pid));`,
 };
 
-let rig = new Rig();
+let rig: Rig;
 afterEach(() => rig.stop());
 
 async function begin(options: RigOptions = {}): Promise<void> {
