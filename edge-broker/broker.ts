@@ -106,6 +106,7 @@ export async function startBroker({ config, databaseUrl, log }: BrokerOptions): 
     const gateway: Gateway = new Gateway({
       host: section.gateway_host,
       port: section.gateway_port,
+      advertisedHost: URL.parse(section.advertise)?.hostname ?? '',
       brokerId: identity.id,
       directory,
       authenticator,

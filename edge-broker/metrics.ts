@@ -41,7 +41,9 @@ export class BrokerMetrics {
     const { counters } = dispatcher;
     this.#counter('triggerfs_requests_total', 'Requests of callers.', () => counters.requests);
     this.#counter('triggerfs_output_bytes_total', 'Output bytes of plugins.', () => counters.outputBytes);
+    this.#counter('triggerfs_hits_total', 'Requests that came from trigger files.', () => counters.hits);
     this.#gauge('triggerfs_open_runs', 'Runs without a verdict.', () => dispatcher.openRuns);
+    this.#gauge('triggerfs_waiting_runs', 'Runs that wait for a worker.', () => dispatcher.waitingRuns);
     this.#gauge('triggerfs_workers', 'Workers that are connected.', () => dispatcher.workers.size);
     new Counter({
       name: 'triggerfs_verdicts_total',
@@ -57,7 +59,15 @@ export class BrokerMetrics {
 
   #sessions({ sessions, admission }: MetricsParts): void {
     const { counters } = sessions;
-    this.#gauge('triggerfs_sessions', 'Sessions of peers over ZeroMQ.', () => sessions.size);
+    new Gauge({
+      name: 'triggerfs_sessions',
+      help: 'Sessions of peers over ZeroMQ; new ones have not said who they are.',
+      labelNames: ['role'],
+      registers: [this.#registry],
+      collect(): void {
+        for (const [role, count] of Object.entries(sessions.countByRole())) this.set({ role }, count);
+      },
+    });
     this.#counter('triggerfs_sessions_opened_total', 'Sessions that were opened.', () => counters.opened);
     this.#counter('triggerfs_sessions_refused_total', 'Sessions that were refused for their token.', () => counters.refused);
     this.#counter('triggerfs_sessions_lost_total', 'Sessions that ended.', () => counters.lost);

@@ -17,6 +17,8 @@ import type { WorkerSession } from './worker-session.ts';
 /** Counters of the dispatcher; metrics read them. */
 export interface DispatchCounters {
   requests: number;
+  /** Requests that came from trigger files. */
+  hits: number;
   outputBytes: number;
   verdicts: number[];
 }
@@ -26,7 +28,7 @@ export interface DispatchCounters {
  * and without promises; times come from a clock that is read once a batch.
  */
 export class Dispatcher {
-  readonly counters: DispatchCounters = { requests: 0, outputBytes: 0, verdicts: new Array<number>(9).fill(0) };
+  readonly counters: DispatchCounters = { requests: 0, hits: 0, outputBytes: 0, verdicts: new Array<number>(9).fill(0) };
   /** Hits of trigger files since they were last collected. */
   hits = new Map<number, number>();
   /** Set while the broker shuts down: new requests are refused. */
@@ -50,6 +52,11 @@ export class Dispatcher {
   /** Runs without a verdict. */
   get openRuns(): number {
     return this.#runs.size + this.#placement.waiting;
+  }
+
+  /** Runs that wait for a worker. */
+  get waitingRuns(): number {
+    return this.#placement.waiting;
   }
 
   /** Workers that are connected, by id. */
@@ -205,6 +212,7 @@ export class Dispatcher {
   #countHit(trigger: number, invocation: Invocation): void {
     if (trigger === 0 || invocation.resumed) return;
     if (this.#directory.team(invocation.entry.principal.teamId)?.triggers.has(trigger) !== true) return;
+    this.counters.hits += 1;
     this.hits.set(trigger, (this.hits.get(trigger) ?? 0) + 1);
   }
 

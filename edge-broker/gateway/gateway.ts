@@ -24,6 +24,8 @@ const FLUSH_MS = 1_000;
 export interface GatewayOptions {
   readonly host: string;
   readonly port: number;
+  /** Host name that the broker is known by; empty text when it has no other than that of its port. */
+  readonly advertisedHost: string;
   readonly brokerId: string;
   readonly directory: Directory;
   readonly authenticator: Authenticator;
@@ -79,16 +81,16 @@ export class Gateway {
     return this.#callers.calls;
   }
 
-  /** Begins to listen and returns the address. @throws TriggerFsError TFS_CONFIG when it is taken */
+  /** Begins to listen and returns the address for others. @throws TriggerFsError TFS_CONFIG when it is taken */
   async start(): Promise<string> {
-    const { host, port } = this.#options;
+    const { host, port, advertisedHost } = this.#options;
     try {
       await this.#app.listen({ host, port });
     } catch (cause) {
       throw new TriggerFsError('TFS_CONFIG', `the gateway cannot listen on ${host}:${port}: ${(cause as Error).message}`, { cause });
     }
     this.#timer = setInterval(() => this.#callers.sweep(Date.now()), SWEEP_MS);
-    return urlOf(this.#app.server.address() as AddressInfo);
+    return urlOf(this.#app.server.address() as AddressInfo, advertisedHost);
   }
 
   /** Tells load balancers to send requests elsewhere. */
@@ -114,9 +116,8 @@ export class Gateway {
   }
 }
 
-/** Address that this machine reaches the gateway at. */
-function urlOf({ address, family, port }: AddressInfo): string {
-  const any = address === '0.0.0.0' || address === '::';
-  const host = any ? '127.0.0.1' : family === 'IPv6' ? `[${address}]` : address;
-  return `http://${host}:${port}`;
+/** A gateway that listens everywhere is known by the broker's advertised host, or as this machine's own. */
+function urlOf({ address, family, port }: AddressInfo, advertisedHost: string): string {
+  if (address === '0.0.0.0' || address === '::') return `http://${advertisedHost === '' ? '127.0.0.1' : advertisedHost}:${port}`;
+  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
 }

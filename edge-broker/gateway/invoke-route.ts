@@ -115,8 +115,8 @@ async function answerLive(reply: FastifyReply, session: CallerSession, invoke: I
   return reply.type(format.contentType).send(answer);
 }
 
-function errorOf({ error, detail }: Outcome): TriggerFsError | null {
-  return error === null ? null : new TriggerFsError(error, detail);
+function errorOf({ verdict, error, detail }: Outcome): TriggerFsError | null {
+  return error === null ? null : new TriggerFsError(error, detail || `the invocation ended with the verdict ${verdict}`);
 }
 
 function cancelOnAbort(reply: FastifyReply, call: Call): void {

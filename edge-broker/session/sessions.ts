@@ -11,7 +11,7 @@ import { RouteEntry } from '../dispatch/route-entry.ts';
 import { WorkerSession } from '../dispatch/worker-session.ts';
 import type { Authenticator } from './authenticator.ts';
 import type { PeerOutbox } from './peer-outbox.ts';
-import { mayRecord } from './permissions.ts';
+import { mayRecord, type SessionRole } from './permissions.ts';
 import { Session } from './session.ts';
 
 const MAX_ROUTES = 10_000;
@@ -66,6 +66,13 @@ export class Sessions {
   /** Open sessions. */
   get size(): number {
     return this.#sessions.size;
+  }
+
+  /** Open sessions by role. */
+  countByRole(): Record<SessionRole, number> {
+    const counts = { new: 0, client: 0, worker: 0 };
+    for (const { role } of this.#sessions.values()) counts[role] += 1;
+    return counts;
   }
 
   /** Handles one batch of a peer; never throws for what a peer sent. */

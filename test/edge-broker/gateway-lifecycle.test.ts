@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes, randomInt, randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -157,11 +158,18 @@ test('metrics count what happened', async (t) => {
   assert.equal(value('triggerfs_verdicts_total\\{verdict="ok"\\}'), 1);
   assert.equal(value('triggerfs_verdicts_total\\{verdict="denied"\\}'), 1);
   assert.equal(value('triggerfs_workers'), 1);
-  assert.equal(value('triggerfs_sessions'), 1);
+  assert.equal(value('triggerfs_sessions\\{role="worker"\\}'), 1);
+  assert.equal(value('triggerfs_sessions\\{role="client"\\}'), 0);
+  assert.deepEqual([value('triggerfs_hits_total'), value('triggerfs_open_runs'), value('triggerfs_waiting_runs')], [0, 0, 0]);
   assert.equal(value('triggerfs_gateway_sessions'), 1);
   for (const verdict of VERDICT_NAMES) assert.ok(text.includes(`verdict="${verdict}"`), verdict);
   assert.ok(value('process_resident_memory_bytes') > 0);
   assert.equal((text.match(/alpha|svc/g) ?? []).length, 0, 'no names of teams or services');
+  const served = [...text.matchAll(/^# TYPE (triggerfs_\w+)/gm)].map(([, name]) => name);
+  const described = [...readFileSync(new URL('../../docs/gateway.md', import.meta.url), 'utf8').matchAll(/`(triggerfs_\w+)`/g)].map(
+    ([, name]) => name,
+  );
+  assert.deepEqual(described.sort(), served.sort());
 });
 
 test('metrics can be switched off', async (t) => {
