@@ -64,6 +64,7 @@ test('messages go out in order, as many at once as the window allows', async (t)
   await until(() => uplink.sends.length === 4, { what: 'a window of requests' });
   uplink.sends[1]?.ok();
   uplink.sends[0]?.ok();
+  await until(() => uplink.sends.length === 6, { what: 'two more' });
   assert.deepEqual(uplink.texts, numbers(0, 6));
   const [rule] = uplink.rules;
   assert.deepEqual(rule, { service: 'demo', plugin: 'echo', args: {}, trigger: 5, ordered: true });
@@ -80,6 +81,7 @@ test('a service that takes nothing blocks the lane; then the oldest goes first a
   await until(() => uplink.sends.length === 5, { what: 'another try' });
   assert.equal(uplink.sends[4]?.text, 'm0');
   uplink.sends[4]?.ok();
+  await until(() => uplink.sends.length === 7, { what: 'two more' });
   assert.deepEqual(uplink.texts.slice(5), ['m1', 'm2']);
   uplink.onSend = (send) => setImmediate(() => send.ok());
   uplink.sends[5]?.ok();
