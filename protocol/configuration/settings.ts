@@ -1,0 +1,170 @@
+import { TriggerFsError } from '../errors.ts';
+import { LIMITS } from '../limits.ts';
+import { isPluginName } from '../names.ts';
+import { parseDuration } from '../quantity.ts';
+import type { ObjectName, SettingValue } from './operations.ts';
+
+/** A setting of an object: `set services demo timeout 10s`. */
+export interface Setting {
+  /** Its property in the API's bodies. */
+  readonly field: string;
+  /** What its value looks like. */
+  readonly usage: string;
+  readonly doc: string;
+  /** All values, where there are few. */
+  readonly choices?: readonly string[];
+  /** What a new object has, and what `delete OBJECT NAME SETTING` goes back to; undefined: it cannot be deleted. */
+  readonly initial: SettingValue | undefined;
+  /** @throws TriggerFsError TFS_USAGE */
+  readonly parse: (text: string) => SettingValue;
+  readonly format: (value: SettingValue) => string;
+}
+
+const DESCRIPTION_LENGTH = 1000;
+const QUOTA = /^([1-9][0-9]{0,4}|([1-9][0-9]?|100)%)$/;
+const ERROR_QUOTA = /^(0|[1-9][0-9]{0,4}|([1-9][0-9]?|100)%)$/;
+const DURATIONS: readonly (readonly [unit: string, ms: number])[] = [
+  ['d', 86_400_000],
+  ['h', 3_600_000],
+  ['m', 60_000],
+  ['s', 1_000],
+];
+
+const description: Setting = {
+  field: 'description',
+  usage: '"TEXT"',
+  doc: 'What it is for',
+  initial: '',
+  parse: (text) => {
+    if ([...text].length <= DESCRIPTION_LENGTH) return text;
+    throw new TriggerFsError('TFS_USAGE', `a description has at most ${DESCRIPTION_LENGTH} characters, not ${[...text].length}`);
+  },
+  format: String,
+};
+const visibility = choice('visibility', 'Who sees it: its owner, the team, or everyone', ['local', 'team', 'public'], 'local');
+const role = choice('role', 'What they may do', ['owner', 'admin', 'member', 'viewer'], undefined);
+
+/** Settings by object and word. */
+export const SETTINGS: Readonly<Record<ObjectName, Readonly<Record<string, Setting>>>> = {
+  teams: { description },
+  users: { role },
+  invites: { role },
+  tokens: {
+    scopes: {
+      field: 'scopes',
+      usage: 'read,write,invoke',
+      doc: 'What the token may do, with commas between',
+      initial: undefined,
+      parse: (text) => {
+        const scopes = text.split(',');
+        const wrong = scopes.find((scope) => !['read', 'write', 'invoke'].includes(scope));
+        if (wrong === undefined && new Set(scopes).size === scopes.length) return scopes;
+        throw new TriggerFsError('TFS_USAGE', `scopes are read, write and invoke, each once with commas between, not ${text}`);
+      },
+      format: (value) => (value as readonly string[]).join(','),
+    },
+  },
+  directories: { mode: mode(0o775) },
+  workers: { description },
+  services: {
+    description,
+    algorithm: choice('algorithm', 'How requests are spread over the workers', ['roundrobin', 'serial', 'mirror'], 'roundrobin'),
+    timeout: timeout(LIMITS.defaultTimeoutMs),
+    window: pattern('window', '2|25%', 'serial: how many workers at once', QUOTA, '1'),
+    max_errors: pattern('maxErrors', '2|25%', 'serial: after how many errors to stop', ERROR_QUOTA, '1'),
+    failover: choice('failover', 'always: starts a run again whose worker was lost', ['unstarted', 'always'], 'unstarted'),
+    queue_limit: {
+      field: 'queueLimit',
+      usage: 'N',
+      doc: 'How many requests may wait for a worker',
+      initial: 10_000,
+      parse: (text) => {
+        if (/^\d{1,7}$/.test(text) && Number(text) <= 1_000_000) return Number(text);
+        throw new TriggerFsError('TFS_USAGE', `queue_limit is a number from 0 to 1000000, not ${text}`);
+      },
+      format: String,
+    },
+    visibility,
+    history: choice('history', 'What is kept of each request', ['off', 'meta', 'output'], 'meta'),
+  },
+  triggers: {
+    description,
+    mode: mode(0o644),
+    plugin: {
+      field: 'plugin',
+      usage: 'NAME/NAME',
+      doc: 'Plugin that is run',
+      initial: null,
+      parse: (text) => {
+        if (isPluginName(text)) return text;
+        throw new TriggerFsError('TFS_USAGE', `${text} is no name of a plugin, such as command/command`);
+      },
+      format: String,
+    },
+    timeout: timeout(null),
+    framing: choice('framing', 'What makes one request: each write, line, or close', ['write', 'line', 'close'], 'write'),
+    durability: choice('durability', 'fsync: what was written survives a power loss', ['process', 'fsync'], 'process'),
+    visibility,
+  },
+};
+
+function choice(field: string, doc: string, choices: readonly string[], initial: string | undefined): Setting {
+  return {
+    field,
+    usage: choices.join('|'),
+    doc,
+    choices,
+    initial,
+    parse: (text) => {
+      if (choices.includes(text)) return text;
+      throw new TriggerFsError('TFS_USAGE', `${field} is ${choices.slice(0, -1).join(', ')} or ${choices.at(-1)}, not ${text}`);
+    },
+    format: String,
+  };
+}
+
+function pattern(field: string, usage: string, doc: string, allowed: RegExp, initial: string): Setting {
+  return {
+    field,
+    usage,
+    doc,
+    initial,
+    parse: (text) => {
+      if (allowed.test(text)) return text;
+      throw new TriggerFsError('TFS_USAGE', `${text} is neither a number of workers, such as 2, nor a share of them, such as 25%`);
+    },
+    format: String,
+  };
+}
+
+function timeout(initial: number | null): Setting {
+  return {
+    field: 'timeoutMs',
+    usage: '10s',
+    doc: 'How long a run may take',
+    initial,
+    parse: (text) => {
+      const ms = parseDuration(text);
+      if (ms !== null && ms <= LIMITS.maxTimeoutMs) return ms;
+      throw new TriggerFsError('TFS_USAGE', `a timeout is a duration such as 500ms, 10s or 5m, at most 7d, not ${text}`);
+    },
+    format: (value) => {
+      const [unit, size] = DURATIONS.find(([, ms]) => Number(value) % ms === 0) ?? ['ms', 1];
+      return `${Number(value) / size}${unit}`;
+    },
+  };
+}
+
+function mode(initial: number): Setting {
+  return {
+    field: 'mode',
+    usage: `0${initial.toString(8)}`,
+    doc: 'Permission bits, octal',
+    initial,
+    parse: (text) => {
+      if (/^[0-7]{3,5}$/.test(text) && Number.parseInt(text, 8) <= 0o7777) return Number.parseInt(text, 8);
+      throw new TriggerFsError('TFS_USAGE', `a mode is octal, such as 0${initial.toString(8)}, not ${text}`);
+    },
+    format: (value) => Number(value).toString(8).padStart(4, '0'),
+  };
+}

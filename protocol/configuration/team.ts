@@ -1,0 +1,78 @@
+import type { Operation, Settings, SettingValue } from './operations.ts';
+import { SETTINGS } from './settings.ts';
+
+/** What of a team is configuration. The views of the API's list answers are such. */
+export interface TeamConfiguration {
+  readonly description: string;
+  readonly directories: readonly { readonly path: string; readonly mode: number }[];
+  readonly workers: readonly { readonly identity: string; readonly description: string }[];
+  /** `workers` in attach order. */
+  readonly services: readonly (NamedSettings & { readonly workers: readonly string[]; readonly plugins: readonly string[] | null })[];
+  readonly triggers: readonly (Omit<NamedSettings, 'name'> & {
+    readonly path: string;
+    readonly service: string | null;
+    readonly args: Readonly<Record<string, string>>;
+  })[];
+}
+
+interface NamedSettings {
+  readonly name: string;
+  readonly [field: string]: unknown;
+}
+
+/** The operations that rebuild a team's configuration in an empty team, in an order that works. Only what differs from a new object is set. */
+export function describeTeam(team: TeamConfiguration): readonly Operation[] {
+  return [
+    ...changes('teams', '', { description: team.description }),
+    ...team.directories.toSorted(byPath).flatMap((directory) => described('directories', directory.path, directory)),
+    ...team.workers.flatMap((worker) => described('workers', worker.identity, worker)),
+    ...team.services.flatMap(describeService),
+    ...team.triggers.toSorted(byPath).flatMap(describeTrigger),
+  ];
+}
+
+function describeService(service: TeamConfiguration['services'][number]): readonly Operation[] {
+  const { name, workers, plugins } = service;
+  // A public service needs its plugins first.
+  return [
+    { verb: 'create', object: 'services', name, settings: {} },
+    ...(plugins === null ? [] : allowed(name, plugins)),
+    ...changes('services', name, service),
+    ...workers.map((item): Operation => ({ verb: 'attach', object: 'services', name, list: 'workers', item })),
+  ];
+}
+
+function allowed(name: string, plugins: readonly string[]): readonly Operation[] {
+  if (plugins.length === 0) return [{ verb: 'change', object: 'services', name, settings: { plugins: [] } }];
+  return plugins.map((item) => ({ verb: 'attach', object: 'services', name, list: 'plugins', item }));
+}
+
+function describeTrigger(trigger: TeamConfiguration['triggers'][number]): readonly Operation[] {
+  const { path, service, args } = trigger;
+  return [
+    ...described('triggers', path, trigger),
+    ...(service === null ? [] : [{ verb: 'attach', object: 'triggers', name: path, list: 'service', item: service } satisfies Operation]),
+    ...Object.entries(args)
+      .toSorted(([a], [b]) => (a < b ? -1 : 1))
+      .map(([key, value]): Operation => ({ verb: 'argument', object: 'triggers', name: path, key, value })),
+  ];
+}
+
+function described(object: 'directories' | 'workers' | 'triggers', name: string, view: object): readonly Operation[] {
+  return [{ verb: 'create', object, name, settings: {} }, ...changes(object, name, view)];
+}
+
+/** One operation per setting, so that differences of two texts show what changed. */
+function changes(object: keyof typeof SETTINGS, name: string, view: object): readonly Operation[] {
+  const values = view as Readonly<Record<string, SettingValue>>;
+  return Object.values(SETTINGS[object]).flatMap(({ field, initial }) => {
+    const value = values[field];
+    if (value === undefined || value === initial) return [];
+    const settings: Settings = { [field]: value };
+    return [{ verb: 'change', object, name, settings } satisfies Operation];
+  });
+}
+
+function byPath(a: { readonly path: string }, b: { readonly path: string }): number {
+  return a.path < b.path ? -1 : 1;
+}
