@@ -15,6 +15,7 @@ import { registerHealth } from './health/routes.ts';
 import { type RouteInfo, registerGuard } from './http/guard.ts';
 import { registerProblems } from './http/problems.ts';
 import type { KeyRing } from './keys/key-ring.ts';
+import { registerPlans } from './plans/routes.ts';
 import { registerServices } from './services/routes.ts';
 import { registerTeams } from './teams/routes.ts';
 import { registerTokens } from './tokens/routes.ts';
@@ -79,6 +80,7 @@ function registerRoutes(app: App, services: Services): void {
   registerTree(app, services);
   registerTokens(app, services);
   registerBrokers(app, services);
+  registerPlans(app, services);
   app.get('/openapi.json', { config: { policy: 'public' }, schema: { hide: true } }, async () => app.swagger());
 }
 

@@ -22,6 +22,13 @@ export class Database {
     return this.#transaction(`begin; select set_config('app.team', '${teamId}', true)`, work);
   }
 
+  /** Runs work in a transaction for a user, and for a team when they are in one: their own rows are seen beside the team's. */
+  asUser<T>(who: { readonly id: number; readonly teamId: number }, work: (tx: Transaction) => Promise<T>): Promise<T> {
+    if (!Number.isSafeInteger(who.id) || who.id <= 0) throw new Error(`not the id of a user: ${who.id}`);
+    const team = Number.isSafeInteger(who.teamId) && who.teamId > 0 ? String(who.teamId) : '';
+    return this.#transaction(`begin; select set_config('app.user', '${who.id}', true), set_config('app.team', '${team}', true)`, work);
+  }
+
   /** Runs one statement by itself, without a team: a single round trip, for what every request asks. */
   async rows<T extends QueryResultRow>(sql: string, values: readonly unknown[] = []): Promise<T[]> {
     return (await this.#pool.query<T>(sql, [...values])).rows;

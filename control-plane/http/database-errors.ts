@@ -32,6 +32,8 @@ const CONNECTION_CODES = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMED
 /** Client-side ends of a connection, which node-postgres tells only by their text. */
 const CONNECTION_TEXT =
   /timeout exceeded when trying to connect|Connection terminated|Query read timeout|Client has encountered a connection error|not queryable/;
+/** SQLSTATE that the triggers of plans raise; their message is for the caller. */
+const PLAN_LIMIT = 'TF001';
 /** Connection lost, shutting down, starting up, too many connections, cancelled by timeout, deadlock, serialization. */
 const UNAVAILABLE_STATES = /^(08|57P0|53|57014|40P01|40001|25P03|55P03)/;
 
@@ -44,6 +46,7 @@ export function fromDatabase(thrown: unknown): TriggerFsError | null {
   if (CONNECTION_CODES.has(state) || CONNECTION_TEXT.test(error.message) || UNAVAILABLE_STATES.test(state)) {
     return wrap('TFS_UNAVAILABLE', 'the database is not available at the moment');
   }
+  if (state === PLAN_LIMIT) return wrap('TFS_LIMIT', error.message);
   const known = error.constraint === undefined ? undefined : CONSTRAINTS[error.constraint];
   if (known !== undefined) return wrap(known[0], known[1] ?? error.message);
   if (state === '23505') return wrap('TFS_CONFLICT', 'it exists already');

@@ -71,6 +71,7 @@ const ROUTES: Readonly<Record<string, string>> = {
   'GET /v1/tokens': 'person',
   'POST /v1/tokens': 'person',
   'DELETE /v1/tokens/:name': 'person',
+  'GET /v1/plan': 'read',
 };
 
 const DENIALS = new Set(['TFS_UNAUTHENTICATED', 'TFS_REVOKED', 'TFS_FORBIDDEN']);
