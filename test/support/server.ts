@@ -42,9 +42,13 @@ export class ServerProcess {
   stderr = '';
   readonly #ended: Promise<Ended>;
 
-  constructor(t: Pick<TestContext, 'after'>, args: readonly string[], options: { cwd?: string; env?: Record<string, string> } = {}) {
+  constructor(
+    t: Pick<TestContext, 'after'>,
+    args: readonly string[],
+    options: { cwd?: string; env?: Record<string, string>; program?: string } = {},
+  ) {
     const env = { ...process.env, DATABASE_URL: '', TRIGGERFS_CONFIG: '', ...options.env };
-    this.child = spawn(process.execPath, [join(ROOT, 'server', 'bin.ts'), ...args], {
+    this.child = spawn(process.execPath, [join(ROOT, options.program ?? 'server/bin.ts'), ...args], {
       cwd: options.cwd ?? ROOT,
       detached: true,
       env,
