@@ -55,6 +55,7 @@ export function registerInvoke(app: FastifyInstance, { callers, bodies, outputs 
       },
     },
     async (request, reply) => {
+      assertPresent(reply);
       const body = request.body ?? Buffer.alloc(0);
       bodies.give(request.heldBytes - body.length);
       request.heldBytes = body.length;
@@ -71,6 +72,7 @@ export function registerInvoke(app: FastifyInstance, { callers, bodies, outputs 
 
 /** Makes room for the body before any of it is read. */
 function reserve(request: FastifyRequest, reply: FastifyReply, bodies: Budget): void {
+  assertPresent(reply);
   const announced = Number(request.headers['content-length']);
   const bytes = Number.isNaN(announced) ? BODY_BYTES : Math.min(announced, BODY_BYTES);
   if (!bodies.take(bytes)) throw new TriggerFsError('TFS_BUSY', 'the gateway holds too many requests at the moment');
@@ -121,4 +123,9 @@ function errorOf({ verdict, error, detail }: Outcome): TriggerFsError | null {
 
 function cancelOnAbort(reply: FastifyReply, call: Call): void {
   reply.raw.once('close', () => call.cancel());
+}
+
+/** Whoever has hung up gets nothing started; from here on, `close` is still to come. */
+function assertPresent(reply: FastifyReply): void {
+  if (reply.raw.destroyed) throw new TriggerFsError('TFS_CANCELLED', 'the caller is gone');
 }

@@ -48,7 +48,9 @@ export class GatewayStage {
   }
 
   /** A request as the owner makes it; what a test gives replaces parts of it. */
-  post(options: { url?: string; headers?: Record<string, string>; body?: BodyInit; signal?: AbortSignal } = {}): Promise<Response> {
+  post(
+    options: { url?: string; headers?: Record<string, string>; body?: string | Buffer<ArrayBuffer>; signal?: AbortSignal } = {},
+  ): Promise<Response> {
     return fetch(options.url ?? this.url(), {
       method: 'POST',
       headers: { authorization: `Bearer ${this.token}`, 'content-type': 'application/json', ...options.headers },
