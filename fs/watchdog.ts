@@ -1,7 +1,9 @@
 import { Worker } from 'node:worker_threads';
 import { siblingModule } from './sibling-module.ts';
 
-const BEAT_MS = 1_000;
+const BEAT_MS = 500;
+/** Operations of the mount are answered within 15 s or not at all. */
+const LIMIT_SECONDS = 15;
 
 /**
  * Ends this process when its event loop hangs: callers of the mount would hang with it, and only the end of the process
@@ -17,10 +19,10 @@ export class Watchdog {
     this.#timer.unref();
   }
 
-  /** Starts watching. */
-  static start(): Watchdog {
+  /** Starts watching; a loop that hangs for `limitSeconds` (whole seconds) ends the process with SIGKILL. */
+  static start(limitSeconds = LIMIT_SECONDS): Watchdog {
     const shared = new SharedArrayBuffer(4);
-    const worker = new Worker(siblingModule(import.meta.url, 'watchdog-thread'), { workerData: shared });
+    const worker = new Worker(siblingModule(import.meta.url, 'watchdog-thread'), { workerData: { shared, limitSeconds } });
     worker.unref();
     return new Watchdog(worker, new Int32Array(shared));
   }

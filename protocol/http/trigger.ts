@@ -2,7 +2,7 @@ import { type Static, Type } from 'typebox';
 import { LIMITS } from '../limits.ts';
 import { ARGUMENT_PATTERN, MAX_PATH_LENGTH } from '../names.ts';
 import { CLOSED, Description, Origin, PluginText, Visibility } from './common.ts';
-import { FRAMINGS } from './tree.ts';
+import { FramingWord } from './tree.ts';
 
 /** Absolute path in the file tree; the server checks its segments. */
 export const PathText = Type.String({ minLength: 2, maxLength: MAX_PATH_LENGTH, pattern: '^/' });
@@ -23,7 +23,7 @@ const RULE = {
   args: Args,
   /** Null: the service's timeout. */
   timeoutMs: Type.Union([Timeout, Type.Null()]),
-  framing: Type.Union(FRAMINGS.map((name) => Type.Literal(name))),
+  framing: FramingWord,
   durability: Type.Union([Type.Literal('process'), Type.Literal('fsync')]),
   visibility: Visibility,
 } as const;

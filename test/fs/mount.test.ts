@@ -78,7 +78,7 @@ test('metadata never fires', { skip: noFuse }, async (t) => {
   }
   await shell(mounted, 'echo last > $M/demo/x');
   await until(() => world.broker.requests.length > 0, { what: 'the one request' });
-  assert.deepEqual(world.delivered, ['last\n']);
+  assert.deepEqual(world.delivered(), ['last\n']);
 });
 
 test('everything that is no trigger is refused with a clear error, and fires nothing', { skip: noFuse }, async (t) => {
@@ -123,7 +123,7 @@ test('everything that is no trigger is refused with a clear error, and fires not
   assert.deepEqual((await readdir(mounted.path('/demo'))).sort(), ['unset', 'x']);
   const { code } = await shell(mounted, `mkdir $M/${'a'.repeat(255)}`);
   assert.equal(code, 0, '255 bytes are a name');
-  assert.deepEqual(world.delivered, []);
+  assert.deepEqual(world.delivered(), []);
 });
 
 test('framing `write`: each write is a request, whatever its offset', { skip: noFuse }, async (t) => {
@@ -136,15 +136,15 @@ test('framing `write`: each write is a request, whatever its offset', { skip: no
   await file.write('');
   await file.close();
   await shell(mounted, 'echo three >> $M/demo/x; dd if=<(printf abcdef) of=$M/demo/x bs=1 status=none');
-  await until(() => world.delivered.length === 9, { what: 'nine requests' });
-  assert.deepEqual(world.delivered, ['one\n', 'two\n', 'three\n', 'a', 'b', 'c', 'd', 'e', 'f']);
+  await until(() => world.delivered().length === 9, { what: 'nine requests' });
+  assert.deepEqual(world.delivered(), ['one\n', 'two\n', 'three\n', 'a', 'b', 'c', 'd', 'e', 'f']);
   const large = await open(mounted.path('/demo/x'), 'w');
   await large.write(Buffer.alloc(120 * 1024, 'a'));
   await large.write(Buffer.alloc(128 * 1024 + 1, 'b'));
   await large.close();
-  await until(() => world.delivered.slice(9).join('').length === 248 * 1024 + 1, { what: 'the large requests' });
+  await until(() => world.delivered().slice(9).join('').length === 248 * 1024 + 1, { what: 'the large requests' });
   // The kernel hands over 32 pages at most, one less when the buffer does not begin at a page.
-  const [whole, ...pieces] = world.delivered.slice(9);
+  const [whole, ...pieces] = world.delivered().slice(9);
   assert.equal(whole, 'a'.repeat(120 * 1024));
   assert.equal(pieces.join(''), 'b'.repeat(128 * 1024 + 1));
 });
@@ -155,16 +155,16 @@ test('framing `line`: lines are joined over writes, and the rest goes at the clo
   const mounted = await world.mount();
   const file = await open(mounted.path('/demo/x'), 'w');
   await file.write('one\ntwo\nthr');
-  await until(() => world.delivered.length === 2, { what: 'two lines' });
+  await until(() => world.delivered().length === 2, { what: 'two lines' });
   await file.write('ee\nfo');
   const long = `${'x'.repeat(200_000)}\n`;
   await file.write(`ur\n${long}rest`);
   await file.close();
-  await until(() => world.delivered.length === 6, { what: 'all lines' });
-  assert.deepEqual(world.delivered, ['one\n', 'two\n', 'three\n', 'four\n', long, 'rest']);
+  await until(() => world.delivered().length === 6, { what: 'all lines' });
+  assert.deepEqual(world.delivered(), ['one\n', 'two\n', 'three\n', 'four\n', long, 'rest']);
   await shell(mounted, 'printf "größer €\\nnext\\n" | dd of=$M/demo/x bs=1 status=none');
-  await until(() => world.delivered.length === 8, { what: 'lines written byte by byte' });
-  assert.deepEqual(world.delivered.slice(6), ['größer €\n', 'next\n']);
+  await until(() => world.delivered().length === 8, { what: 'lines written byte by byte' });
+  assert.deepEqual(world.delivered().slice(6), ['größer €\n', 'next\n']);
 });
 
 test('framing `close`: everything until the last close is one request', { skip: noFuse }, async (t) => {
@@ -172,17 +172,17 @@ test('framing `close`: everything until the last close is one request', { skip: 
   world.api.trigger('/demo/x', { framing: 'close' });
   const mounted = await world.mount();
   await shell(mounted, '(echo a; /bin/sleep 0.2; echo b; /bin/echo c) > $M/demo/x');
-  await until(() => world.delivered.length === 1, { what: 'the request of the group' });
+  await until(() => world.delivered().length === 1, { what: 'the request of the group' });
   const file = await open(mounted.path('/demo/x'), 'w');
   const body = Buffer.alloc(1_000_000, 'y');
   await file.write(body);
   await file.close();
-  await until(() => world.delivered.length === 2, { what: 'the large request' });
-  assert.equal(world.delivered[0], 'a\nb\nc\n');
-  assert.equal(world.delivered[1], body.toString());
+  await until(() => world.delivered().length === 2, { what: 'the large request' });
+  assert.equal(world.delivered()[0], 'a\nb\nc\n');
+  assert.equal(world.delivered()[1], body.toString());
   await shell(mounted, 'sleep 30 3>$M/demo/x & PID=$!; exec 3>$M/demo/x; echo held >&3; exec 3>&-; disown; kill $PID');
-  await until(() => world.delivered.length === 3, { what: 'the request of a file that was closed' });
-  assert.equal(world.delivered[2], 'held\n');
+  await until(() => world.delivered().length === 3, { what: 'the request of a file that was closed' });
+  assert.equal(world.delivered()[2], 'held\n');
 });
 
 test('a message beyond the limit is EFBIG, and half of it is never sent', { skip: noFuse }, async (t) => {
@@ -197,8 +197,8 @@ test('a message beyond the limit is EFBIG, and half of it is never sent', { skip
     assert.match(output, /File too large/);
   }
   await shell(mounted, 'echo end > $M/demo/end');
-  await until(() => world.delivered.length > 0, { what: 'the last request' });
-  assert.deepEqual(world.delivered, ['end\n']);
+  await until(() => world.delivered().length > 0, { what: 'the last request' });
+  assert.deepEqual(world.delivered(), ['end\n']);
 });
 
 test('a full spool is ENOSPC; half a command is never sent; it goes on when there is room', { skip: noFuse }, async (t) => {
@@ -223,12 +223,12 @@ test('a full spool is ENOSPC; half a command is never sent; it goes on when ther
   assert.match(half.output, /No space left on device/);
   world.broker.onRequest = ({ peer, call }) => peer.result(call);
   for (const { peer, call } of [...world.broker.requests]) peer.result(call);
-  await until(() => world.delivered.length === written, { what: 'the spool drains' });
+  await until(() => world.delivered().length === written, { what: 'the spool drains' });
   await until(() => statfsSync(mounted.mountpoint).bavail >= 20, { what: 'room again' });
   await file.write('room');
   await file.close();
-  await until(() => world.delivered.length === written + 1, { what: 'the message after the full spool' });
-  assert.ok(!world.delivered.some((text) => text.includes('rm -rf')));
+  await until(() => world.delivered().length === written + 1, { what: 'the message after the full spool' });
+  assert.ok(!world.delivered().some((text) => text.includes('rm -rf')));
 });
 
 test('permissions count for everyone but root; a viewer may look and not write', { skip: noFuse }, async (t) => {
@@ -280,7 +280,7 @@ test('mkdir, mv, chmod and rmdir show here at once and on another mount within a
   assert.equal((await shell(there, 'rmdir $M/demo && ! test -e $M/demo')).code, 0);
   await until(async () => (await shell(here, '! test -e $M/demo')).code === 0, within);
   await shell(there, 'echo moved > $M/moved/y');
-  await until(() => world.delivered.includes('moved\n'), { what: 'the moved trigger fires' });
+  await until(() => world.delivered().includes('moved\n'), { what: 'the moved trigger fires' });
 });
 
 test('a trigger that was moved or changed while it is open keeps working; a removed one is ENOENT', { skip: noFuse }, async (t) => {
@@ -291,7 +291,7 @@ test('a trigger that was moved or changed while it is open keeps working; a remo
   await file.write('before\n');
   await shell(mounted, 'mv $M/demo/x $M/demo/y');
   await file.write('after\n');
-  await until(() => world.delivered.length === 2, { what: 'both requests' });
+  await until(() => world.delivered().length === 2, { what: 'both requests' });
   world.api.triggers = [];
   world.api.directory('/other');
   await until(async () => !(await readdir(mounted.path('/demo'))).includes('y'), { what: 'the trigger is gone' });
@@ -305,13 +305,13 @@ test('with the control-plane down the tree stays, writes are sent, and changes f
   const mounted = await world.mount();
   world.api.down = true;
   assert.equal((await shell(mounted, 'ls $M/demo/x && echo still > $M/demo/x')).code, 0);
-  await until(() => world.delivered.length === 1, { what: 'the request' });
+  await until(() => world.delivered().length === 1, { what: 'the request' });
   assert.match((await shell(mounted, 'mkdir $M/new')).output, /No route to host/);
   await mounted.stop();
   await mounted.start();
   assert.equal((await shell(mounted, 'echo kept > $M/demo/x')).code, 0, 'the last known tree outlasts a restart');
   world.api.down = false;
-  await until(() => world.delivered.includes('kept\n'), { what: 'the message is sent once the login succeeds' });
+  await until(() => world.delivered().includes('kept\n'), { what: 'the message is sent once the login succeeds' });
   await until(async () => (await shell(mounted, 'mkdir $M/new')).code === 0, { what: 'changes work again' });
 });
 

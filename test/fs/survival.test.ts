@@ -27,8 +27,8 @@ test('what was written without a broker outlasts kill -9 and is sent once and in
   await world.broker.open();
   await mounted.start();
   assert.equal((await shell(mounted, 'echo 2000 > $M/demo/x')).code, 0);
-  await until(() => world.delivered.length >= 2001, { what: 'all messages' });
-  assert.deepEqual(world.delivered, lines(0, 2001));
+  await until(() => world.delivered().length >= 2001, { what: 'all messages' });
+  assert.deepEqual(world.delivered(), lines(0, 2001));
   assert.equal(world.broker.requests.length, 2001, 'none was sent twice');
   assert.equal(world.broker.requests[0]?.resume, true);
 });
@@ -52,8 +52,8 @@ test('the supervisor mounts again within 5 s when the mounting process is killed
   await mounted.ready(2);
   assert.ok(performance.now() - start < 5_000);
   await shell(mounted, 'echo after > $M/demo/x');
-  await until(() => world.delivered.includes('after\n'), { what: 'the message after the restart' });
-  assert.equal(world.delivered[0], 'before\n');
+  await until(() => world.delivered().includes('after\n'), { what: 'the message after the restart' });
+  assert.equal(world.delivered()[0], 'before\n');
 });
 
 test('a broker that is killed and comes back costs no message and no order', { skip: noFuse }, async (t) => {
@@ -98,8 +98,8 @@ test('SIGTERM with open files and messages on their way: unmounted within 10 s, 
   await half.close().catch(() => undefined);
   world.broker.onRequest = ({ peer, call }) => peer.result(call);
   await mounted.start();
-  await until(() => world.delivered.length >= 100, { what: 'all messages' });
-  assert.deepEqual(world.delivered, lines(0, 100));
+  await until(() => world.delivered().length >= 100, { what: 'all messages' });
+  assert.deepEqual(world.delivered(), lines(0, 100));
   const database = new DatabaseSync(join(mounted.folder, 'spool', 'demo', 'spool.db'), { readOnly: true });
   const letters = database.prepare('select reason, payload from dead_letters').all();
   database.close();

@@ -59,7 +59,7 @@ export class World {
   }
 
   /** Payloads in the order in which the broker saw them first: what was sent again counts once. */
-  get delivered(): string[] {
+  delivered(): string[] {
     const seen = new Map<string, FakeRequest>();
     for (const request of this.broker.requests) if (!seen.has(request.invocation)) seen.set(request.invocation, request);
     return [...seen.values()].map(({ payload }) => String(payload));
