@@ -1,4 +1,4 @@
-import type { ErrorCode } from '../../protocol/errors.ts';
+import { ERRORS, type ErrorCode } from '../../protocol/errors.ts';
 import { LIMITS } from '../../protocol/limits.ts';
 import { Layout, RecordFlag, RecordType } from '../../protocol/records.ts';
 import { Verdict } from '../../protocol/verdicts.ts';
@@ -142,8 +142,12 @@ export class Dispatcher {
     const run = this.#runOf(session, batch.readUInt32LE(start + Layout.result.call));
     if (run === undefined) return;
     const verdict = batch[start + Layout.result.verdict] as number;
-    // A worker that shuts down gives back what it has not started.
-    if (verdict === Verdict.busy && !run.started && this.#placement.move(run, 'the worker is draining')) return;
+    if (verdict === Verdict.busy && !run.started) {
+      // A worker that shuts down gives back what it has not started; one that has no room takes it later.
+      const draining = batch.readUInt16LE(start + Layout.result.error) === ERRORS.TFS_DRAINING.number;
+      if (!draining) return this.#placement.handBack(run);
+      if (this.#placement.move(run, 'the worker is draining')) return;
+    }
     const failed = verdict !== Verdict.ok;
     this.#close(run, failed, verdict, (last) => {
       const { outbox } = run.invocation.session;

@@ -90,12 +90,24 @@ export class Placement {
     return true;
   }
 
+  /** A worker that other brokers use as well had no room: the run waits for its turn again. */
+  handBack(run: Run): void {
+    const worker = run.worker as WorkerSession;
+    this.#free(run);
+    worker.overrun = true;
+    run.previousWorker = worker.id;
+    run.worker = null;
+    this.#waiting += 1;
+    this.#place(run);
+  }
+
   /** Frees what an ended run holds. */
   release(run: Run): void {
     if (run.number === 0) {
       this.#waiting -= 1;
       return;
     }
+    (run.worker as WorkerSession).overrun = false;
     this.#free(run);
   }
 
@@ -113,9 +125,13 @@ export class Placement {
       for (const run of service.waiting()) if (late(run)) this.#finish(run, waitedTooLong(run));
       service.compact();
     }
-    for (const { waiting } of this.workers.values()) {
-      for (const run of waiting) if (late(run)) this.#finish(run, waitedTooLong(run));
-      waiting.retain((run) => !run.ended);
+    for (const worker of this.workers.values()) {
+      for (const run of worker.waiting) if (late(run)) this.#finish(run, waitedTooLong(run));
+      worker.waiting.retain((run) => !run.ended);
+      if (worker.overrun) {
+        worker.overrun = false;
+        this.#freed.add(worker);
+      }
     }
     this.#retryHeld();
   }

@@ -17,6 +17,8 @@ export class WorkerSession {
   version = '';
   /** The services it was last told about, to tell it only of changes; null before the first time. */
   configured: string | null = null;
+  /** It had no room for a run although it seemed so: other brokers use it too. Cleared by its next result, or soon. */
+  overrun = false;
   /** Runs that only this worker may take, waiting for capacity. */
   readonly waiting = new Fifo<Run>();
   readonly #plans = new Map<RouteEntry, number>();
@@ -30,7 +32,7 @@ export class WorkerSession {
 
   /** Whether it takes one more run now. */
   get free(): boolean {
-    return this.running < this.concurrency;
+    return this.running < this.concurrency && !this.overrun;
   }
 
   /** Whether it takes runs at all (it does not before ANNOUNCE and while it drains). */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import type { Client, InvokeRequest, RunVerdict } from '../../client/index.ts';
 import type { Broker } from '../../edge-broker/broker.ts';
+import { ERRORS } from '../../protocol/errors.ts';
 import { Verdict } from '../../protocol/verdicts.ts';
 import { FakeWorker, type FakeWorkerOptions } from '../support/fake-worker.ts';
 import { until } from '../support/wait.ts';
@@ -298,8 +299,26 @@ test('a worker that drains gives back what it has not started', async (t) => {
   );
   second.onTask = (task) => task.result();
   first.announce(0);
-  first.tasks[0]?.result(Verdict.busy, 0, 47);
+  first.tasks[0]?.result(Verdict.busy, 0, ERRORS.TFS_DRAINING.number);
   assert.equal((await answer).verdict, 'ok');
+});
+
+test('a worker without room, because other brokers use it too, gets the run again soon', async (t) => {
+  let full = true;
+  const { client, workers } = await stage(
+    t,
+    1,
+    {},
+    {
+      onTask: (task) => (full ? task.result(Verdict.busy, 0, ERRORS.TFS_BUSY.number) : task.result()),
+    },
+  );
+  const answer = ask(client);
+  await until(() => (workers[0]?.tasks.length ?? 0) >= 2, { what: 'it is tried again' });
+  full = false;
+  const done = await answer;
+  assert.equal(done.verdict, 'ok');
+  assert.equal(done.runs[0]?.attempt, 0);
 });
 
 test('cancel reaches the worker, and its verdict the caller; a queued request ends at once', async (t) => {
