@@ -7,7 +7,7 @@ import { interleave } from '../report/rounds.ts';
 import { median } from '../report/statistics.ts';
 import type { LoadResult } from '../roles/closed-loop.ts';
 import { MAIN_REGION } from '../stage/platform.ts';
-import { childrenOf, cpuSeconds } from '../stage/processes.ts';
+import { cpuSeconds, descendantsOf } from '../stage/processes.ts';
 import { RoleProcess } from '../stage/role.ts';
 import type { Bench, BenchContext } from './bench.ts';
 import { untilAnswered } from './warm-up.ts';
@@ -70,7 +70,7 @@ async function startOurs({ stage, platform }: BenchContext): Promise<Peer> {
     region: MAIN_REGION,
   });
   await untilAnswered(load, PAYLOAD_BYTES);
-  const plugins = childrenOf(worker.pid).map((pid) => ({ name: 'plugin', pid }));
+  const plugins = descendantsOf(worker.pid).map((pid) => ({ name: 'plugin', pid }));
   const pids = [
     { name: 'client', pid: load.program.pid },
     { name: 'broker', pid: broker.program.pid },

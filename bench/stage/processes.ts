@@ -15,10 +15,11 @@ export function residentMiB(pid: number): number {
   return line === null || line === undefined ? 0 : Number(line[1]) / 1024;
 }
 
-/** Processes whose parent is this one. */
-export function childrenOf(pid: number): number[] {
-  const text = read(`/proc/${pid}/task/${pid}/children`) ?? '';
-  return text.trim() === '' ? [] : text.trim().split(' ').map(Number);
+/** Children of a process, their children, and so on. */
+export function descendantsOf(pid: number): number[] {
+  const text = (read(`/proc/${pid}/task/${pid}/children`) ?? '').trim();
+  const children = text === '' ? [] : text.split(' ').map(Number);
+  return children.flatMap((child) => [child, ...descendantsOf(child)]);
 }
 
 /** The fields of /proc/PID/stat after the name, which may itself hold spaces. */
