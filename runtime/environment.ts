@@ -12,6 +12,8 @@ export interface Environment {
   readonly noColor: boolean;
   readonly ci: boolean;
   readonly libraryPath: string | undefined;
+  /** The person's shell. */
+  readonly shell: string | undefined;
   /** `TRIGGERFS_LOG_LEVEL`: pino level, default `info`. */
   readonly logLevel: string | undefined;
 }
@@ -29,6 +31,7 @@ export function environment(): Environment {
     noColor: env.NO_COLOR !== undefined && env.NO_COLOR !== '',
     ci: env.CI !== undefined && env.CI !== '' && env.CI !== 'false',
     libraryPath: env.LD_LIBRARY_PATH,
+    shell: env.SHELL,
     logLevel: env.TRIGGERFS_LOG_LEVEL,
   };
 }

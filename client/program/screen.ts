@@ -21,10 +21,13 @@ export class TextScreen implements Screen {
   readonly #out: Sink;
   readonly #err: Sink;
   readonly #printer: LinePrinter;
+  readonly #program: string;
   #begun = false;
   #several = false;
 
-  constructor(order: Order, out: Sink, err: Sink, colour: boolean) {
+  /** `program` signs error lines. */
+  constructor(order: Order, out: Sink, err: Sink, colour: boolean, program = 'triggerfs-client') {
+    this.#program = program;
     this.#order = order;
     this.#out = out;
     this.#err = err;
@@ -50,7 +53,7 @@ export class TextScreen implements Screen {
 
   done(outcome: Outcome, elapsedMs: number): void {
     this.#printer.end();
-    reportError(outcome, this.#order, this.#err);
+    reportError(outcome, this.#order, this.#err, this.#program);
     if (!this.#begun) return;
     const summary = [`Exit code: ${outcome.exitCode}`, `Total messages: ${this.#printer.lines}`, `Time ran: ${formatDuration(elapsedMs)}`];
     this.#out.write(`${summary.join('\n')}\n`);
@@ -78,7 +81,7 @@ export class RawScreen implements Screen {
   verdict(): void {}
 
   done(outcome: Outcome): void {
-    reportError(outcome, this.#order, this.#err);
+    reportError(outcome, this.#order, this.#err, 'triggerfs-client');
   }
 }
 
@@ -90,8 +93,8 @@ function describe({ verdict, exitCode, durationUs, detail }: RunVerdict): string
 }
 
 /** One line with what kept the plugin from ending by itself, and what can be done. */
-function reportError({ error, detail, verdict }: Outcome, order: Order, err: Sink): void {
+function reportError({ error, detail, verdict }: Outcome, order: Order, err: Sink, program: string): void {
   if (error === null) return;
   const what = verdict === 'timeout' ? `no end within ${formatDuration(order.timeoutMs)}` : verdict;
-  err.write(`triggerfs-client: ${detail === '' ? what : detail} (${error}). ${ERRORS[error].hint}\n`);
+  err.write(`${program}: ${detail === '' ? what : detail} (${error}). ${ERRORS[error].hint}\n`);
 }

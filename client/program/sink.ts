@@ -1,11 +1,13 @@
+import type { Writable } from 'node:stream';
+
 /** Standard output or standard error as the program writes to it: with back-pressure, and surviving a reader that goes away. */
 export class Sink {
-  readonly #stream: NodeJS.WriteStream;
+  readonly #stream: Writable & { readonly isTTY?: boolean };
   #full = false;
   #broken = false;
 
   /** `onBroken` is called once when writing has become impossible; EPIPE means that the reader has enough. */
-  constructor(stream: NodeJS.WriteStream, onBroken: (error: NodeJS.ErrnoException) => void) {
+  constructor(stream: Writable & { readonly isTTY?: boolean }, onBroken: (error: NodeJS.ErrnoException) => void) {
     this.#stream = stream;
     stream.on('error', (error) => {
       if (this.#broken) return;

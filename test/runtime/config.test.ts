@@ -17,6 +17,7 @@ const NOWHERE: Environment = {
   noColor: false,
   ci: false,
   libraryPath: undefined,
+  shell: undefined,
   logLevel: undefined,
 };
 

@@ -1,0 +1,114 @@
+import { Readable } from 'node:stream';
+import type { ReadStream } from 'node:tty';
+
+const NEWLINES = /[\r\n]/;
+
+/**
+ * The keys of a terminal, on their way to the line editor. While a command runs they wait here, so that what is typed
+ * ahead does not mix with output, and pasted lines run one after the other. Questions and the pager take keys first.
+ */
+export class Keyboard extends Readable {
+  readonly isTTY = true;
+  readonly #stdin: ReadStream;
+  #waiting = '';
+  #held = false;
+  #pumping = false;
+  #taker: ((key: string) => void) | null = null;
+  #interrupted: (() => void) | null = null;
+  /** Looks at keys before the line editor gets them; true keeps them. */
+  onKey: (key: string) => boolean = () => false;
+
+  constructor(stdin: ReadStream) {
+    super({ encoding: 'utf8' });
+    this.#stdin = stdin;
+    stdin.setEncoding('utf8');
+  }
+
+  /** Begins to read keys one by one. */
+  open(): void {
+    this.#stdin.setRawMode(true);
+    this.#stdin.on('data', this.#typed).once('end', this.#ended).once('error', this.#ended);
+    this.#stdin.resume();
+  }
+
+  /** Leaves the terminal as it was found. */
+  close(): void {
+    this.#stdin.off('data', this.#typed).off('end', this.#ended).off('error', this.#ended);
+    // A terminal that was closed cannot be set any more.
+    if (!this.#stdin.destroyed) this.#stdin.setRawMode(false);
+    this.#stdin.pause();
+  }
+
+  /** The line editor switches modes at its end; the terminal stays ours until `close`. */
+  setRawMode(): this {
+    return this;
+  }
+
+  override _read(): void {}
+
+  /** Keeps keys back; Ctrl-C calls `interrupted` instead. */
+  hold(interrupted: () => void): void {
+    this.#held = true;
+    this.#interrupted = interrupted;
+  }
+
+  /** Lets keys through again, first those that came meanwhile. */
+  release(): void {
+    this.#held = false;
+    this.#interrupted = null;
+    void this.#pump();
+  }
+
+  /** Gives every further key to `taker`; null ends that. */
+  divert(taker: ((key: string) => void) | null): void {
+    this.#taker = taker;
+    if (taker === null) return;
+    const typed = this.#waiting;
+    this.#waiting = '';
+    for (const key of typed) this.#taker?.(key);
+  }
+
+  readonly #typed = (chunk: Buffer | string): void => {
+    const keys = String(chunk);
+    if (this.#taker !== null) {
+      // An escape sequence is one key; everything else comes apart.
+      if (keys.startsWith('\x1b')) this.#taker(keys);
+      else for (const key of keys) this.#give(key);
+      return;
+    }
+    if (this.#held && keys.includes('\x03')) {
+      this.#waiting = '';
+      this.#interrupted?.();
+      return;
+    }
+    if (!this.#held && this.#waiting === '' && this.onKey(keys)) return;
+    this.#waiting += keys;
+    void this.#pump();
+  };
+
+  /** A question that ends in the middle of a paste leaves the rest to whoever comes next. */
+  #give(key: string): void {
+    if (this.#taker === null) this.#waiting += key;
+    else this.#taker(key);
+  }
+
+  readonly #ended = (): void => {
+    this.#taker?.('\x04');
+    this.#interrupted?.();
+    this.push(null);
+  };
+
+  async #pump(): Promise<void> {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    while (!this.#held && this.#waiting !== '') {
+      const end = this.#waiting.search(NEWLINES);
+      const part = end < 0 ? this.#waiting : this.#waiting.slice(0, end + 1);
+      this.#waiting = this.#waiting.slice(part.length);
+      this.push(part);
+      // The line that these keys complete begins to run meanwhile, which holds the rest.
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    this.#pumping = false;
+  }
+}
