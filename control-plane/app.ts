@@ -9,6 +9,7 @@ import { VERSION } from '../runtime/version.ts';
 import { Authenticator } from './auth/authenticator.ts';
 import { registerAuth } from './auth/routes.ts';
 import { registerBrokers } from './brokers/routes.ts';
+import { registerConfiguration } from './configuration/routes.ts';
 import type { App, Services } from './context.ts';
 import { registerDirectories } from './directories/routes.ts';
 import { registerHealth } from './health/routes.ts';
@@ -80,6 +81,7 @@ function registerRoutes(app: App, services: Services): void {
   registerTree(app, services);
   registerTokens(app, services);
   registerBrokers(app, services);
+  registerConfiguration(app, services);
   registerPlans(app, services);
   app.get('/openapi.json', { config: { policy: 'public' }, schema: { hide: true } }, async () => app.swagger());
 }

@@ -7,6 +7,8 @@ import type { Logger } from '../runtime/logging.ts';
 import { createPool } from '../runtime/postgres/pool.ts';
 import { buildApp } from './app.ts';
 import { Sessions } from './auth/sessions.ts';
+import { Commits } from './configuration/commits.ts';
+import { ConfirmationSweeper } from './configuration/sweeper.ts';
 import type { App } from './context.ts';
 import { Database } from './database.ts';
 import { Metrics } from './health/metrics.ts';
@@ -67,6 +69,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     });
     lifecycle.add('login database', () => loginPool.end());
     const database = new Database(pool);
+    const sweeper = new ConfirmationSweeper(new Commits(database), log);
+    lifecycle.add('confirmations', () => sweeper.stop());
     const keys = new KeyRing(database, log);
     lifecycle.add('keys', () => keys.stop());
     await keys.start();
@@ -84,6 +88,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     const host = options.host ?? config['control-plane'].host;
     await listen(app, host, options.port ?? config['control-plane'].port);
     startHousekeeping(lifecycle, options, keys);
+    sweeper.start();
     const { port } = app.server.address() as AddressInfo;
     return { routes, url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`, stop: () => lifecycle.stop() };
   } catch (error) {

@@ -1,23 +1,22 @@
 import type { Operation, Settings, SettingValue } from './operations.ts';
 import { SETTINGS } from './settings.ts';
 
-/** What of a team is configuration. The views of the API's list answers are such. */
+/** What of a team is configuration: the views of the API's list answers, with their settings by property. */
 export interface TeamConfiguration {
   readonly description: string;
-  readonly directories: readonly { readonly path: string; readonly mode: number }[];
-  readonly workers: readonly { readonly identity: string; readonly description: string }[];
+  readonly directories: readonly { readonly path: string }[];
+  readonly workers: readonly { readonly identity: string }[];
   /** `workers` in attach order. */
-  readonly services: readonly (NamedSettings & { readonly workers: readonly string[]; readonly plugins: readonly string[] | null })[];
-  readonly triggers: readonly (Omit<NamedSettings, 'name'> & {
+  readonly services: readonly {
+    readonly name: string;
+    readonly workers: readonly string[];
+    readonly plugins: readonly string[] | null;
+  }[];
+  readonly triggers: readonly {
     readonly path: string;
     readonly service: string | null;
     readonly args: Readonly<Record<string, string>>;
-  })[];
-}
-
-interface NamedSettings {
-  readonly name: string;
-  readonly [field: string]: unknown;
+  }[];
 }
 
 /** The operations that rebuild a team's configuration in an empty team, in an order that works. Only what differs from a new object is set. */

@@ -4,7 +4,7 @@ import { formatOperation } from '../../protocol/configuration/format.ts';
 import { isConfiguration, OBJECT_NAMES, type Operation } from '../../protocol/configuration/operations.ts';
 import { parseCommand, parseCommands } from '../../protocol/configuration/parse.ts';
 import { SETTINGS } from '../../protocol/configuration/settings.ts';
-import { describeTeam, type TeamConfiguration } from '../../protocol/configuration/team.ts';
+import { describeTeam } from '../../protocol/configuration/team.ts';
 import { isPipe, quote, tokenize } from '../../protocol/configuration/tokens.ts';
 
 /** Commands, what they mean, and how they are printed where that differs. */
@@ -255,7 +255,7 @@ suite('words of a command', () => {
 });
 
 test('a described team is rebuilt in order, saying only what differs from a new object', () => {
-  const team: TeamConfiguration = {
+  const team = {
     description: 'ours',
     directories: [
       { path: '/b/c', mode: 0o775 },

@@ -1,0 +1,127 @@
+import type { Transaction } from '../database.ts';
+import { adoptIds, changedServices, compareTable, RESTORED, type TableChanges } from './reconcile.ts';
+import { type Row, readSnapshot, type Snapshot, type Table } from './snapshot.ts';
+
+const UNIQUE_VIOLATION = '23505';
+
+/** Column that names a row of a table, and what it is called while others take its name. */
+const PARKED: Readonly<Record<Table, readonly [column: string, value: string]>> = {
+  workers: ['identity', `'_rollback.' || id`],
+  services: ['name', `'_rollback.' || id`],
+  directories: ['path', `'/_rollback.' || id`],
+  triggers: ['name', `'_rollback.' || id`],
+};
+
+/**
+ * Brings a team back to a snapshot, touching only rows that differ. Rows that are gone come back with their ids, workers with the
+ * tokens they had. Everything that changes its name or place is parked first, so that names may have been exchanged.
+ */
+export async function restoreSnapshot(tx: Transaction, teamId: number, saved: Snapshot): Promise<void> {
+  const current = await readSnapshot(tx, teamId);
+  const owners = Object.values(saved.tables).flatMap((rows) => rows.map(({ owner_id }) => owner_id));
+  const users = await tx.rows<{ id: number }>('select id from triggerfs.users where id = any($1::integer[])', [owners]);
+  const target = adoptIds(saved, current, new Set(users.map(({ id }) => id)));
+  const changes = (table: Table): TableChanges => compareTable(table, target, current);
+  const restore = new Restore(tx, teamId);
+  const [workers, services, directories, triggers] = [changes('workers'), changes('services'), changes('directories'), changes('triggers')];
+
+  await restore.team(target);
+  await restore.remove('triggers', triggers.gone);
+  await restore.park('triggers', triggers.changed);
+  const members = changedServices(target, current);
+  await restore.detach(members);
+  await restore.remove('services', services.gone);
+  await restore.remove('workers', workers.gone);
+  await restore.park('workers', workers.changed);
+  await restore.park('services', services.changed);
+  await restore.put('workers', workers);
+  await restore.put('services', services);
+  await restore.park('directories', [...directories.gone, ...directories.changed]);
+  await restore.put('directories', directories);
+  await restore.put('triggers', triggers);
+  await restore.remove('directories', directories.gone);
+  await restore.attach(target, members);
+}
+
+/** Statements of one rollback. Tables and columns come from code, values from the snapshot. */
+class Restore {
+  readonly #tx: Transaction;
+  readonly #teamId: number;
+
+  constructor(tx: Transaction, teamId: number) {
+    this.#tx = tx;
+    this.#teamId = teamId;
+  }
+
+  /** The old name comes back only if no other team has taken it: that must not stand in the way of the rest. */
+  async team({ team }: Snapshot): Promise<void> {
+    await this.#tx.run('update triggerfs.teams set description = $2 where id = $1 and description <> $2', [this.#teamId, team.description]);
+    await this.#tx.run('savepoint team_name');
+    try {
+      await this.#tx.run('update triggerfs.teams set name = $2 where id = $1 and name <> $2', [this.#teamId, team.name]);
+    } catch (error) {
+      if ((error as { code?: string }).code !== UNIQUE_VIOLATION) throw error;
+      await this.#tx.run('rollback to savepoint team_name');
+    }
+  }
+
+  async remove(table: Table, rows: readonly Row[]): Promise<void> {
+    if (rows.length === 0) return;
+    await this.#tx.run(`delete from triggerfs.${table} where team_id = $1 and id = any($2::integer[])`, [this.#teamId, idsOf(rows)]);
+  }
+
+  async park(table: Table, rows: readonly Row[]): Promise<void> {
+    if (rows.length === 0) return;
+    const [column, value] = PARKED[table];
+    const sql = `update triggerfs.${table} set ${column} = ${value} where team_id = $1 and id = any($2::integer[])`;
+    await this.#tx.run(sql, [this.#teamId, idsOf(rows)]);
+  }
+
+  /** Directories go parents first, since each checks that its parent is there. */
+  async put(table: Table, { changed, added }: TableChanges): Promise<void> {
+    const known = new Set(idsOf(changed));
+    const rows =
+      table === 'directories'
+        ? [...changed, ...added].toSorted((a, b) => (String(a.path) < String(b.path) ? -1 : 1))
+        : [...changed, ...added];
+    for (const row of rows) await (known.has(row.id) ? this.#update(table, row) : this.#insert(table, row));
+  }
+
+  async detach(serviceIds: readonly number[]): Promise<void> {
+    if (serviceIds.length === 0) return;
+    const sql = 'delete from triggerfs.service_members where team_id = $1 and service_id = any($2::integer[])';
+    await this.#tx.run(sql, [this.#teamId, serviceIds]);
+  }
+
+  async attach(target: Snapshot, serviceIds: readonly number[]): Promise<void> {
+    const members = target.members.filter(({ service_id }) => serviceIds.includes(service_id));
+    if (members.length === 0) return;
+    await this.#tx.run(
+      `insert into triggerfs.service_members (team_id, service_id, worker_id)
+       select $1, m.service_id, m.worker_id from unnest($2::integer[], $3::integer[]) with ordinality as m (service_id, worker_id, n) order by m.n`,
+      [this.#teamId, members.map(({ service_id }) => service_id), members.map(({ worker_id }) => worker_id)],
+    );
+  }
+
+  async #update(table: Table, row: Row): Promise<void> {
+    const columns = RESTORED[table].map((column) => `"${column}"`).join(', ');
+    await this.#tx.run(
+      `update triggerfs.${table} set (${columns}) = (select ${columns} from jsonb_populate_record(null::triggerfs.${table}, $3::jsonb))
+       where team_id = $1 and id = $2`,
+      [this.#teamId, row.id, JSON.stringify(row)],
+    );
+  }
+
+  /** A worker that comes back is admitted with its old token, but not with what was signed for it before it was deleted. */
+  async #insert(table: Table, row: Row): Promise<void> {
+    const whole = table === 'workers' ? { ...row, token_epoch: Number(row.token_epoch) + 1 } : row;
+    await this.#tx.run(
+      `insert into triggerfs.${table} overriding system value select r.* from jsonb_populate_record(null::triggerfs.${table}, $1::jsonb) r`,
+      [JSON.stringify({ ...whole, team_id: this.#teamId })],
+    );
+  }
+}
+
+function idsOf(rows: readonly Row[]): number[] {
+  return rows.map(({ id }) => id);
+}

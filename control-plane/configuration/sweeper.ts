@@ -1,0 +1,44 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from '../../runtime/logging.ts';
+import type { Commits } from './commits.ts';
+
+const PERIOD_MS = 1_000;
+
+/** Rolls back unconfirmed commits: once at the start, then every second. Every control-plane runs one. */
+export class ConfirmationSweeper {
+  readonly #commits: Commits;
+  readonly #log: Logger;
+  readonly #ending = new AbortController();
+  #loop: Promise<void> | null = null;
+
+  constructor(commits: Commits, log: Logger) {
+    this.#commits = commits;
+    this.#log = log;
+  }
+
+  /** Starts in the background. */
+  start(): void {
+    this.#loop ??= this.#run();
+  }
+
+  /** Waits for a rollback that is under way. */
+  async stop(): Promise<void> {
+    this.#ending.abort();
+    await this.#loop;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#ending;
+    while (!signal.aborted) {
+      try {
+        for (const { teamId, error } of await this.#commits.rollBackOverdue()) {
+          this.#log.error({ err: error, team: teamId }, 'an unconfirmed commit cannot be rolled back yet');
+        }
+      } catch (err) {
+        // The database is away: it is asked again, and nothing is forgotten meanwhile.
+        this.#log.debug({ err }, 'unconfirmed commits were not looked at');
+      }
+      await sleep(PERIOD_MS, undefined, { signal, ref: false }).catch(() => undefined);
+    }
+  }
+}
