@@ -6,6 +6,7 @@ import type { Sessions } from './auth/sessions.ts';
 import type { Database } from './database.ts';
 import type { Metrics } from './health/metrics.ts';
 import type { KeyRing } from './keys/key-ring.ts';
+import type { Mailer } from './people/mailer.ts';
 
 /** The API's Fastify, typed by its TypeBox schemas. */
 export type App = FastifyInstance<RawServerDefault, IncomingMessage, ServerResponse, FastifyBaseLogger, TypeBoxTypeProvider>;
@@ -17,6 +18,9 @@ export interface Services {
   readonly logins: Database;
   readonly keys: KeyRing;
   readonly sessions: Sessions;
+  readonly mailer: Mailer;
+  /** Whether strangers may sign up. */
+  readonly signup: boolean;
   /** Null: not served. */
   readonly metrics: Metrics | null;
   readonly log: Logger;

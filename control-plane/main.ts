@@ -47,6 +47,7 @@ async function start(argv: readonly string[]): Promise<void> {
     config,
     databaseUrl,
     log,
+    ...(options.json ? { unsent: (mail) => void process.stdout.write(`${JSON.stringify({ event: 'mail', ...mail })}\n`) } : {}),
     ...(options.host === undefined ? {} : { host: options.host }),
     ...(options.port === undefined ? {} : { port: portOf(options.port) }),
   });

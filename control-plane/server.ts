@@ -16,6 +16,7 @@ import type { RouteInfo } from './http/guard.ts';
 import { Housekeeping } from './jobs/housekeeping.ts';
 import { taskList } from './jobs/tasks.ts';
 import { KeyRing } from './keys/key-ring.ts';
+import { Mailer, type OutgoingMail } from './people/mailer.ts';
 
 /** Options of `startControlPlane`. */
 export interface ControlPlaneOptions {
@@ -27,6 +28,8 @@ export interface ControlPlaneOptions {
   readonly host?: string;
   /** Default: `[control-plane] port`; 0 takes a free one. */
   readonly port?: number;
+  /** Takes mails when no mail server is configured, beside the log. */
+  readonly unsent?: (mail: OutgoingMail) => void;
   /** bcrypt cost of new passwords, default 12. Only tests lower it. */
   readonly passwordCost?: number;
   /** Requests per second and client address, averaged over a minute. Default 100. */
@@ -74,11 +77,15 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     const keys = new KeyRing(database, log);
     lifecycle.add('keys', () => keys.stop());
     await keys.start();
+    const mailer = new Mailer({ section: config.mail, log, ...(options.unsent === undefined ? {} : { unsent: options.unsent }) });
+    lifecycle.add('mailer', () => mailer.stop());
     const { app, routes } = await buildApp({
       database,
       logins: new Database(loginPool),
       keys,
       sessions: new Sessions(database, keys),
+      mailer,
+      signup: config['control-plane'].signup,
       metrics: config['control-plane'].metrics ? new Metrics(pool) : null,
       log,
       passwordCost: options.passwordCost ?? PASSWORD_COST,

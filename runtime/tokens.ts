@@ -20,10 +20,18 @@ export const Claims = Type.Object({
   kind: Type.Union([Type.Literal('user'), Type.Literal('worker'), Type.Literal('token')]),
   /** Id of the user or worker. */
   sub: Type.String({ pattern: '^[1-9][0-9]{0,9}$' }),
-  team: Type.Integer({ minimum: 1 }),
+  /** Id of the team; 0 is a session of an account alone, which only the control-plane takes. */
+  team: Type.Integer({ minimum: 0 }),
   teamName: Type.String(),
   identity: Type.String(),
-  role: Type.Union([Type.Literal('owner'), Type.Literal('admin'), Type.Literal('member'), Type.Literal('viewer'), Type.Literal('worker')]),
+  role: Type.Union([
+    Type.Literal('owner'),
+    Type.Literal('admin'),
+    Type.Literal('member'),
+    Type.Literal('viewer'),
+    Type.Literal('worker'),
+    Type.Literal('account'),
+  ]),
   /** `token_epoch` of the user or worker when the token was made; raising that revokes it. */
   epoch: Type.Integer({ minimum: 1 }),
   /** Session, kept through renewals; logging out revokes it. */

@@ -26,7 +26,7 @@ export class Authenticator {
     if (account === undefined) throw new TriggerFsError('TFS_UNAUTHENTICATED', 'the API token is unknown, expired or deleted');
     const auth = Math.floor(Date.now() / 1000);
     const sid = apiTokenSession(hashToken(token));
-    return { ...account, kind: 'token', sid, auth, notAfter: sessionEnd(auth, account.expiresAt), renewable: true };
+    return { ...account, kind: 'token', sid, auth, operator: false, notAfter: sessionEnd(auth, account.expiresAt), renewable: true };
   }
 
   async #byAccessToken(request: FastifyRequest): Promise<Principal> {
@@ -42,7 +42,7 @@ export class Authenticator {
     const state = await sessionState(this.#database, claims.kind, id, claims.team, claims.sid);
     if (state === undefined || state.epoch !== claims.epoch) throw new TriggerFsError('TFS_REVOKED', 'the session or token was revoked');
     return {
-      kind: claims.kind,
+      kind: claims.kind === 'user' && claims.team === 0 ? 'account' : claims.kind,
       id,
       teamId: claims.team,
       ...state,

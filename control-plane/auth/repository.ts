@@ -28,8 +28,9 @@ export interface TokenAccount extends UserAccount {
 export interface SessionState {
   readonly team: string;
   readonly identity: string;
-  readonly role: 'owner' | 'admin' | 'member' | 'viewer' | 'worker';
+  readonly role: 'owner' | 'admin' | 'member' | 'viewer' | 'worker' | 'account';
   readonly epoch: number;
+  readonly operator: boolean;
 }
 
 const BCRYPT_BYTES = 72;
@@ -47,6 +48,25 @@ export async function authenticateUser(
   const rows = await database.rows<UserAccount>(
     `select team_id as "teamId", team, user_id as id, identity, role, token_epoch as epoch from triggerfs.authenticate_user($1, $2, $3)`,
     [team, identity, password],
+  );
+  return rows[0];
+}
+
+/** A person without a team. */
+export interface PersonAccount {
+  readonly id: number;
+  readonly identity: string;
+  readonly epoch: number;
+  /** The account still waits for its activation code. */
+  readonly pending: boolean;
+}
+
+/** Checks a password without a team; undefined for an unknown user and a wrong password, at the same cost. */
+export async function authenticateAccount(database: Database, identity: string, secret: string): Promise<PersonAccount | undefined> {
+  const password = Buffer.byteLength(secret) > BCRYPT_BYTES ? NO_PASSWORD : secret;
+  const rows = await database.rows<PersonAccount>(
+    'select user_id as id, identity, token_epoch as epoch, pending from triggerfs.authenticate_account($1, $2)',
+    [identity, password],
   );
   return rows[0];
 }
@@ -79,10 +99,37 @@ export async function sessionState(
   sid: string,
 ): Promise<SessionState | undefined> {
   const rows = await database.rows<SessionState>(
-    'select team_name as team, identity, role, epoch from triggerfs.session_state($1, $2, $3, $4)',
+    'select team_name as team, identity, role, epoch, operator from triggerfs.session_state($1, $2, $3, $4)',
     [kind, id, teamId, sid],
   );
   return rows[0];
+}
+
+/** Teams that a user belongs to, by name. */
+export async function teamsOf(database: Database, userId: number): Promise<{ id: number; name: string; role: UserAccount['role'] }[]> {
+  return database.rows('select team_id as id, team as name, role from triggerfs.teams_of_user($1)', [userId]);
+}
+
+/** Number of invitations that a user can accept. */
+export async function invitationsOf(database: Database, userId: number): Promise<number> {
+  const [row] = await database.rows<{ count: number }>('select count(*)::integer as count from triggerfs.invites_of_user($1)', [userId]);
+  return row?.count ?? 0;
+}
+
+/** Notes that a person's session was opened or renewed, so that they see it in their list. Times are seconds since 1970. */
+export async function noteSession(
+  database: Database,
+  session: { readonly sid: string; readonly userId: number; readonly teamId: number; readonly expiresAt: number },
+  client: { readonly address: string; readonly agent: string },
+): Promise<void> {
+  await database.rows('select triggerfs.note_session($1, $2, $3, $4, $5, to_timestamp($6))', [
+    session.sid,
+    session.userId,
+    session.teamId,
+    client.address,
+    client.agent,
+    session.expiresAt,
+  ]);
 }
 
 /** Ends a session: its tokens are refused from now on, until they have all expired by themselves. */

@@ -2,12 +2,21 @@ import { randomUUID } from 'node:crypto';
 import type { FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { TriggerFsError } from '../../protocol/errors.ts';
-import { JsonWebKeySet, LoginRequest, RenewRequest, SessionResponse, Whoami, WorkerLoginRequest } from '../../protocol/http/session.ts';
+import {
+  JsonWebKeySet,
+  LoginRequest,
+  LoginResponse,
+  RenewRequest,
+  SessionResponse,
+  Whoami,
+  WorkerLoginRequest,
+} from '../../protocol/http/session.ts';
 import type { App, Services } from '../context.ts';
 import { principalOf } from '../http/guard.ts';
+import { countUnread } from '../mailbox/repository.ts';
 import { Attempts } from './attempts.ts';
-import { type Account, authenticateUser, authenticateWorker, revokeSession } from './repository.ts';
-import { REVOCATION_S, sessionEnd } from './sessions.ts';
+import { authenticateAccount, authenticateUser, authenticateWorker, revokeSession } from './repository.ts';
+import { accountPrincipal, type ClientInfo, REVOCATION_S, sessionEnd } from './sessions.ts';
 
 const FAILURES_PER_ACCOUNT = 5;
 const FAILURES_PER_ADDRESS = 60;
@@ -18,22 +27,30 @@ export function registerAuth(app: App, { database, logins, keys, sessions }: Ser
   const perAddress = new Attempts(FAILURES_PER_ADDRESS);
 
   /** Runs one check of credentials under both limits; only a wrong answer counts. */
-  async function attempt<T extends Account>(request: FastifyRequest, account: string, check: () => Promise<T | undefined>): Promise<T> {
+  async function attempt<T>(request: FastifyRequest, account: string, check: () => Promise<T | undefined>): Promise<T> {
     const keyed = `${request.ip} ${account.toLowerCase()}`;
     const found = await perAddress.run(request.ip, () => perAccount.run(keyed, check));
     if (found === undefined) throw new TriggerFsError('TFS_BAD_CREDENTIALS', 'team, identity or secret is wrong');
     return found;
   }
 
+  async function logInToAccount(request: FastifyRequest, identity: string, secret: string): Promise<LoginResponse> {
+    const person = await attempt(request, `user ${identity}`, () => authenticateAccount(logins, identity, secret));
+    if (person.pending) throw new TriggerFsError('TFS_FORBIDDEN', `the account ${person.identity} waits for its activation code`);
+    const principal = accountPrincipal({ ...person, operator: false }, randomUUID(), Math.floor(Date.now() / 1000));
+    return sessions.openForPerson(principal, undefined, clientOf(request));
+  }
+
   app.post(
     '/v1/login',
-    { config: { policy: 'public' }, schema: { summary: 'Log in as a user', body: LoginRequest, response: { 200: SessionResponse } } },
+    { config: { policy: 'public' }, schema: { summary: 'Log in as a user', body: LoginRequest, response: { 200: LoginResponse } } },
     async (request) => {
       const { team, identity, secret } = request.body;
-      const user = await attempt(request, `user ${team} ${identity}`, () => authenticateUser(logins, team, identity, secret));
+      if (team === undefined) return logInToAccount(request, identity, secret);
+      const user = await attempt(request, `user ${identity}`, () => authenticateUser(logins, team, identity, secret));
       const auth = Math.floor(Date.now() / 1000);
       const session = { sid: randomUUID(), scopes: null, auth, notAfter: sessionEnd(auth, null), renewable: true };
-      return sessions.open({ ...user, kind: 'user', ...session }, undefined);
+      return sessions.openForPerson({ ...user, kind: 'user', operator: false, ...session }, undefined, clientOf(request));
     },
   );
 
@@ -48,7 +65,7 @@ export function registerAuth(app: App, { database, logins, keys, sessions }: Ser
       const worker = await attempt(request, `worker ${team} ${identity}`, () => authenticateWorker(database, team, identity, token));
       const auth = Math.floor(Date.now() / 1000);
       const session = { sid: randomUUID(), scopes: null, auth, notAfter: sessionEnd(auth, null), renewable: true };
-      return sessions.open({ ...worker, kind: 'worker', role: 'worker', ...session }, region);
+      return sessions.open({ ...worker, kind: 'worker', role: 'worker', operator: false, ...session }, region);
     },
   );
 
@@ -59,12 +76,14 @@ export function registerAuth(app: App, { database, logins, keys, sessions }: Ser
       schema: {
         summary: 'Fresh tokens for a session that is still good, or for an API token',
         body: Type.Union([RenewRequest, Type.Null()]),
-        response: { 200: SessionResponse },
+        response: { 200: LoginResponse },
       },
     },
     async (request) => {
       const principal = principalOf(request);
       if (!principal.renewable) throw new TriggerFsError('TFS_FORBIDDEN', 'renew with the API token itself');
+      const isPerson = principal.kind === 'user' || principal.kind === 'account';
+      if (isPerson) return sessions.openForPerson(principal, request.body?.region, clientOf(request));
       return sessions.open(principal, request.body?.region);
     },
   );
@@ -75,7 +94,10 @@ export function registerAuth(app: App, { database, logins, keys, sessions }: Ser
     async (request, reply) => {
       const principal = principalOf(request);
       if (principal.kind === 'token') throw new TriggerFsError('TFS_FORBIDDEN', 'an API token has no login to end; delete the token');
-      await database.fleet((tx) => revokeSession(tx, principal.sid, REVOCATION_S));
+      await database.asUser(principal, async (tx) => {
+        await revokeSession(tx, principal.sid, REVOCATION_S);
+        await tx.run('delete from triggerfs.sessions where session_id = $1', [principal.sid]);
+      });
       return reply.code(204).send(null);
     },
   );
@@ -84,8 +106,9 @@ export function registerAuth(app: App, { database, logins, keys, sessions }: Ser
     '/v1/whoami',
     { config: { policy: 'session' }, schema: { summary: 'Who this token is', response: { 200: Whoami } } },
     async (request) => {
-      const { kind, id, identity, team, role, scopes } = principalOf(request);
-      return { kind, id, identity, team, role, scopes: scopes === null ? null : [...scopes] };
+      const { kind, id, identity, team, teamId, role, scopes, operator } = principalOf(request);
+      const who = { kind, id, identity, team: teamId === 0 ? null : team, role, scopes: scopes === null ? null : [...scopes], operator };
+      return kind === 'user' || kind === 'account' ? { ...who, unread: await countUnread(database, id, teamId) } : who;
     },
   );
 
@@ -99,4 +122,10 @@ export function registerAuth(app: App, { database, logins, keys, sessions }: Ser
       },
     );
   }
+}
+
+/** Where a request comes from; the name of the program is cut to what a list can show. */
+export function clientOf(request: FastifyRequest): ClientInfo {
+  const agent = (request.headers['user-agent'] ?? '').replaceAll(/[^\x20-\x7e]/g, '?').slice(0, 200);
+  return { address: request.ip, agent };
 }

@@ -25,6 +25,8 @@ const CONSTRAINTS: Readonly<Record<string, readonly [ErrorCode, string | null]>>
   directories_team_id_path_key: ['TFS_CONFLICT', 'a directory with this path exists already'],
   triggers_team_id_directory_id_name_key: ['TFS_CONFLICT', 'a trigger with this path exists already'],
   triggers_team_id_directory_id_fkey: ['TFS_CONFLICT', 'the directory is not empty'],
+  invites_user: ['TFS_CONFLICT', 'the user is invited already'],
+  invites_email: ['TFS_CONFLICT', 'the mail address is invited already'],
   api_tokens_team_id_name_key: ['TFS_CONFLICT', 'a token with this name exists already'],
 };
 

@@ -5,7 +5,7 @@ import type { KeyRing } from '../keys/key-ring.ts';
 /** When the tasks run, in UTC. Several control-planes share one clock: each slot runs once. */
 export const CRONTAB = '* * * * * sweep_fleet ?max=3\n23 * * * * rotate_keys ?max=3';
 
-/** Removes what has ended by itself: brokers that are gone (with the presence they wrote) and revocations nobody needs. */
+/** Removes what has ended by itself: brokers that are gone (with the presence they wrote), revocations, codes, invitations and letters. */
 export function sweepFleet(jobs: Database): Task {
   return async () => {
     // An hour is longer than any outage of the database should be: brokers that beat again are not forgotten.
@@ -15,6 +15,7 @@ export function sweepFleet(jobs: Database): Task {
          where beat_at < now() - interval '1 hour' or (state = 'down' and beat_at < now() - interval '5 minutes')`,
       );
       await tx.run('delete from triggerfs.revoked_sessions where expires_at < now()');
+      await tx.rows('select triggerfs.sweep_people()');
     });
   };
 }

@@ -14,7 +14,8 @@ export async function listTeams(tx: Transaction, userId: number): Promise<{ id: 
 /** The team of this session. */
 export async function currentTeam(tx: Transaction, principal: Principal): Promise<TeamView> {
   const [team] = await tx.rows<Omit<TeamView, 'role'>>(`select ${COLUMNS} from triggerfs.teams t where t.id = $1`, [principal.teamId]);
-  if (team === undefined || principal.role === 'worker') throw new TriggerFsError('TFS_UNKNOWN_TEAM', 'the team is gone');
+  if (team === undefined || principal.role === 'worker' || principal.role === 'account')
+    throw new TriggerFsError('TFS_UNKNOWN_TEAM', 'the team is gone');
   return { ...team, role: principal.role };
 }
 

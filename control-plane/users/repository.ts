@@ -32,13 +32,6 @@ export async function createAccount(
   return (row as { id: number }).id;
 }
 
-/** Id of an existing account. @throws TriggerFsError TFS_NOT_FOUND */
-export async function findAccount(tx: Transaction, identity: string): Promise<number> {
-  const [row] = await tx.rows<{ id: number }>('select id from triggerfs.users where lower(identity) = lower($1)', [identity]);
-  if (row === undefined) throw new TriggerFsError('TFS_NOT_FOUND', `there is no user ${identity}; give a secret to make one`);
-  return row.id;
-}
-
 /** Lets an account join a team. */
 export async function addMember(tx: Transaction, teamId: number, userId: number, role: Role): Promise<void> {
   await tx.run('insert into triggerfs.memberships (team_id, user_id, role) values ($1, $2, $3)', [teamId, userId, role]);
@@ -50,10 +43,15 @@ export async function changeRole(tx: Transaction, teamId: number, userId: number
   await tx.run('update triggerfs.memberships set role = $3 where team_id = $1 and user_id = $2', [teamId, userId, role]);
 }
 
-/** Takes a member out of a team; an account without any team is deleted. @throws TriggerFsError TFS_CONFLICT for the last owner */
-export async function removeMember(tx: Transaction, teamId: number, userId: number): Promise<void> {
+/** Lets a member go by themselves; their account stays. @throws TriggerFsError TFS_CONFLICT for the last owner */
+export async function leaveTeam(tx: Transaction, teamId: number, userId: number): Promise<void> {
   await assertAnotherOwner(tx, teamId, userId);
   await tx.run('delete from triggerfs.memberships where team_id = $1 and user_id = $2', [teamId, userId]);
+}
+
+/** Takes a member out of a team; an account that others made goes with its last team. @throws TriggerFsError TFS_CONFLICT for the last owner */
+export async function removeMember(tx: Transaction, teamId: number, userId: number): Promise<void> {
+  await leaveTeam(tx, teamId, userId);
   await tx.rows('select triggerfs.delete_stranded_user($1)', [userId]);
 }
 

@@ -1,14 +1,14 @@
 import { Type } from 'typebox';
 import { TriggerFsError } from '../../protocol/errors.ts';
-import { listOf, ObjectParams, type Role } from '../../protocol/http/common.ts';
+import { listOf, ObjectParams } from '../../protocol/http/common.ts';
 import { PasswordChange, UserChange, UserCreate, UserView } from '../../protocol/http/user.ts';
 import { Attempts } from '../auth/attempts.ts';
-import type { Principal } from '../auth/principal.ts';
+import { assertMayGive } from '../auth/principal.ts';
 import type { App, Services } from '../context.ts';
 import { principalOf } from '../http/guard.ts';
+import { assertPassword } from '../people/password.ts';
 import * as users from './repository.ts';
 
-const MAX_SECRET_BYTES = 72;
 const PASSWORD_FAILURES = 5;
 
 /** Members of the team, and the caller's own password. */
@@ -37,19 +37,16 @@ export function registerUsers(app: App, { database, logins, passwordCost }: Serv
     '/v1/users',
     {
       config: { policy: 'administer' },
-      schema: { summary: 'Make a user, or let an existing one join', body: UserCreate, response: { 201: UserView } },
+      schema: { summary: 'Make an account for the team; who has one is invited', body: UserCreate, response: { 201: UserView } },
     },
     async (request, reply) => {
       const principal = principalOf(request);
       const { identity, email, secret, role = 'member' } = request.body;
       assertMayGive(principal, role);
-      if (secret !== undefined) assertSecret(secret);
+      assertPassword(secret, [identity, email ?? '']);
       // Hashing takes long, so it runs where logins do.
       const member = await logins.inTeam(principal.teamId, async (tx) => {
-        const id =
-          secret === undefined
-            ? await users.findAccount(tx, identity)
-            : await users.createAccount(tx, { identity, email: email ?? null, secret, cost: passwordCost });
+        const id = await users.createAccount(tx, { identity, email: email ?? null, secret, cost: passwordCost });
         await users.addMember(tx, principal.teamId, id, role);
         return users.findMember(tx, principal.teamId, id);
       });
@@ -92,13 +89,13 @@ export function registerUsers(app: App, { database, logins, passwordCost }: Serv
   app.put(
     '/v1/password',
     {
-      config: { policy: 'person' },
+      config: { policy: 'account' },
       schema: { summary: 'Change the own password and end all sessions', body: PasswordChange, response: { 204: Type.Null() } },
     },
     async (request, reply) => {
-      const { id } = principalOf(request);
+      const { id, identity } = principalOf(request);
       const { secret, newSecret } = request.body;
-      assertSecret(newSecret);
+      assertPassword(newSecret, [identity]);
       const change = { current: secret, next: newSecret, cost: passwordCost };
       const changed = await attempts.run(String(id), async () => {
         return (await logins.fleet((tx) => users.changePassword(tx, id, change))) ? true : undefined;
@@ -107,15 +104,4 @@ export function registerUsers(app: App, { database, logins, passwordCost }: Serv
       return reply.code(204).send(null);
     },
   );
-}
-
-/** Only owners make, change and remove owners. */
-function assertMayGive(principal: Principal, role: Role): void {
-  if (role === 'owner' && principal.role !== 'owner') throw new TriggerFsError('TFS_FORBIDDEN', 'only owners decide who is an owner');
-}
-
-function assertSecret(secret: string): void {
-  const bytes = Buffer.byteLength(secret);
-  if (bytes > MAX_SECRET_BYTES)
-    throw new TriggerFsError('TFS_BAD_REQUEST', `the password has ${bytes} bytes, more than ${MAX_SECRET_BYTES}`);
 }

@@ -16,6 +16,9 @@ export type TeamView = Static<typeof TeamView>;
 /** Body of `POST /v1/teams`: the caller becomes its owner, and logs in to it anew to work there. */
 export const TeamCreate = Type.Object({ name: NameText, description: Type.Optional(Description) }, CLOSED);
 
+/** Body of `POST /v1/leave`: the team of the session, so that nobody leaves another one by mistake. */
+export const LeaveRequest = Type.Object({ team: NameText }, CLOSED);
+
 /** Body of `PATCH /v1/teams/:name`. */
 export const TeamChange = Type.Object(
   { name: Type.Optional(NameText), description: Type.Optional(Description) },

@@ -14,12 +14,12 @@ export const UserView = Type.Object({
 });
 export type UserView = Static<typeof UserView>;
 
-/** Body of `POST /v1/users`: with `secret` a new user is made, without it an existing one joins the team. */
+/** Body of `POST /v1/users`: a new account in this team. Who has an account already is invited instead. */
 export const UserCreate = Type.Object(
   {
     identity: NameText,
     email: Type.Optional(Type.String({ format: 'email', maxLength: 254 })),
-    secret: Type.Optional(Secret),
+    secret: Secret,
     role: Type.Optional(Role),
   },
   CLOSED,

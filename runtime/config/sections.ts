@@ -38,6 +38,15 @@ export const SECTIONS = {
     port: integer('Port of the HTTP API; 0 takes a free one.', 8642, 0, 65_535),
     database: secret('PostgreSQL address; DATABASE_URL when empty.'),
     metrics: flag('Serve /metrics.', true),
+    signup: flag('Strangers may sign up; otherwise admins make accounts.', true),
+  },
+  mail: {
+    host: text('SMTP server of the control-plane; when empty, mails such as activation codes go to its log.'),
+    port: integer('Port of the SMTP server.', 587, 1, 65_535),
+    secure: flag('TLS from the first byte, usual on port 465; otherwise STARTTLS, which a login needs.', false),
+    user: text('Login at the SMTP server; empty for none.'),
+    password: secret('Password of that login.'),
+    from: text('Sender of mails.', 'triggerFS <triggerfs@localhost>'),
   },
   broker: {
     host: text('Address to listen on.', '127.0.0.1'),

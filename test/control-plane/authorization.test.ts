@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createHmac, generateKeyPairSync, randomUUID } from 'node:crypto';
 import { before, suite, test } from 'node:test';
 import { type ClaimsInput, TokenSigner } from '../../runtime/tokens.ts';
-import { type Fixture, startFixture, suiteCleanup } from './fixture.ts';
+import { type Fixture, SECRET, startFixture, suiteCleanup } from './fixture.ts';
 
 const READERS = ['viewer', 'member', 'admin', 'owner', 'token:read', 'token:write+read'];
 /** Who is admitted; everyone else gets 401 or 403. Written down here on its own, so that a loosened policy is noticed. */
@@ -12,9 +12,11 @@ const ADMITTED: Readonly<Record<string, readonly string[]>> = {
   administer: ['admin', 'owner', 'token:write', 'token:write+read'],
   own: ['owner', 'token:write', 'token:write+read'],
   person: ['viewer', 'member', 'admin', 'owner'],
-  session: ['viewer', 'member', 'admin', 'owner', 'worker', 'token:read', 'token:write', 'token:write+read', 'token:invoke'],
+  account: ['viewer', 'member', 'admin', 'owner', 'account'],
+  known: [...READERS, 'account'],
+  session: ['viewer', 'member', 'admin', 'owner', 'account', 'worker', 'token:read', 'token:write', 'token:write+read', 'token:invoke'],
   // An API token has no login to end.
-  logout: ['viewer', 'member', 'admin', 'owner', 'worker'],
+  logout: ['viewer', 'member', 'admin', 'owner', 'account', 'worker'],
 };
 
 /** Every route and who may call it. A route that is missing here fails the test. */
@@ -29,18 +31,33 @@ const ROUTES: Readonly<Record<string, string>> = {
   'POST /v1/renew': 'session',
   'POST /v1/logout': 'logout',
   'GET /v1/whoami': 'session',
+  'POST /v1/switch': 'account',
+  'GET /v1/sessions': 'account',
+  'DELETE /v1/sessions/:id': 'account',
+  'POST /v1/signup': 'public',
+  'POST /v1/signup/resend': 'public',
+  'POST /v1/activate': 'public',
   'GET /v1/brokers': 'session',
-  'GET /v1/teams': 'read',
+  'GET /v1/teams': 'known',
   'GET /v1/teams/:name': 'read',
-  'POST /v1/teams': 'person',
+  'POST /v1/teams': 'account',
   'PATCH /v1/teams/:name': 'own',
   'DELETE /v1/teams/:name': 'own',
+  'POST /v1/leave': 'person',
   'GET /v1/users': 'read',
   'GET /v1/users/:name': 'read',
   'POST /v1/users': 'administer',
   'PATCH /v1/users/:name': 'administer',
   'DELETE /v1/users/:name': 'administer',
-  'PUT /v1/password': 'person',
+  'PUT /v1/password': 'account',
+  'GET /v1/invites': 'administer',
+  'POST /v1/invites': 'administer',
+  'DELETE /v1/invites/:id': 'administer',
+  'GET /v1/invitations': 'account',
+  'POST /v1/invitations/:id/accept': 'account',
+  'POST /v1/invitations/:id/decline': 'account',
+  'GET /v1/mail': 'account',
+  'POST /v1/mail/:id/read': 'account',
   'GET /v1/workers': 'read',
   'GET /v1/workers/:name': 'read',
   'POST /v1/workers': 'change',
@@ -84,7 +101,18 @@ const ROUTES: Readonly<Record<string, string>> = {
 
 const DENIALS = new Set(['TFS_UNAUTHENTICATED', 'TFS_REVOKED', 'TFS_FORBIDDEN']);
 const WORKER_TOKEN = randomUUID();
-const CALLERS = ['viewer', 'member', 'admin', 'owner', 'worker', 'token:read', 'token:write', 'token:write+read', 'token:invoke'];
+const CALLERS = [
+  'viewer',
+  'member',
+  'admin',
+  'owner',
+  'account',
+  'worker',
+  'token:read',
+  'token:write',
+  'token:write+read',
+  'token:invoke',
+];
 
 suite('authorization', () => {
   const cleanup = suiteCleanup();
@@ -107,6 +135,9 @@ suite('authorization', () => {
   async function tokenFor(caller: string): Promise<string> {
     const apiToken = apiTokens.get(caller);
     if (apiToken !== undefined) return apiToken;
+    if (caller === 'account') {
+      return String((await api.call('POST /v1/login', { body: { identity: 'owner-a', secret: SECRET } })).body.apiToken);
+    }
     if (caller !== 'worker') return api.tokenOf(caller);
     const answer = await api.call('POST /v1/workers/login', { body: { team: 'a', identity: 'w1', token: WORKER_TOKEN } });
     return String(answer.body.apiToken);

@@ -1,5 +1,6 @@
 import { after, type TestContext } from 'node:test';
 import pg from 'pg';
+import type { OutgoingMail } from '../../control-plane/people/mailer.ts';
 import { type ControlPlane, startControlPlane } from '../../control-plane/server.ts';
 import type { Problem } from '../../protocol/http/problem.ts';
 import type { SessionResponse } from '../../protocol/http/session.ts';
@@ -32,6 +33,8 @@ export interface Call {
 export class Fixture {
   readonly controlPlane: ControlPlane;
   readonly databaseUrl: string;
+  /** Mails that a mail server would have got, oldest first. */
+  readonly mails: OutgoingMail[] = [];
 
   constructor(controlPlane: ControlPlane, databaseUrl: string) {
     this.controlPlane = controlPlane;
@@ -92,7 +95,9 @@ export class Fixture {
 /** Starts a control-plane on a fresh database with the teams `a` and `b`. */
 export async function startFixture(t: Pick<TestContext, 'after'>, options: { requestsPerSecond?: number } = {}): Promise<Fixture> {
   const databaseUrl = await createDatabase(t);
+  let fixture: Fixture | null = null;
   const controlPlane = await startControlPlane({
+    unsent: (mail) => void fixture?.mails.push(mail),
     config: parseConfig('', null),
     databaseUrl,
     log: silentLogger(),
@@ -101,7 +106,7 @@ export async function startFixture(t: Pick<TestContext, 'after'>, options: { req
     requestsPerSecond: options.requestsPerSecond ?? 1000,
   });
   t.after(() => controlPlane.stop());
-  const fixture = new Fixture(controlPlane, databaseUrl);
+  fixture = new Fixture(controlPlane, databaseUrl);
   await fixture.team('a');
   await fixture.team('b');
   return fixture;

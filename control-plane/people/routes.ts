@@ -1,0 +1,67 @@
+import { Type } from 'typebox';
+import { TriggerFsError } from '../../protocol/errors.ts';
+import { ActivateRequest, ResendRequest, SignupAnswer, SignupRequest } from '../../protocol/http/signup.ts';
+import { Attempts } from '../auth/attempts.ts';
+import type { App, Services } from '../context.ts';
+import { createCode, hashCode } from './activation-code.ts';
+import { activationMail, knownAddressMail } from './letters.ts';
+import { assertPassword } from './password.ts';
+import { activate, renewActivation, signUp } from './repository.ts';
+
+/** Each sign-up costs a hash and a mail. */
+const SIGNUPS_PER_MINUTE = 20;
+const WRONG_CODES_PER_MINUTE = 20;
+
+/** Sign-up and activation. */
+export function registerPeople(app: App, { database, logins, mailer, signup, passwordCost }: Services): void {
+  const wrongCodes = new Attempts(WRONG_CODES_PER_MINUTE);
+  const rateLimit = { max: SIGNUPS_PER_MINUTE, timeWindow: 60_000 };
+
+  app.post(
+    '/v1/signup',
+    {
+      config: { policy: 'public', rateLimit },
+      schema: { summary: 'Sign up; the account waits for its activation code', body: SignupRequest, response: { 202: SignupAnswer } },
+    },
+    async (request, reply) => {
+      if (!signup) throw new TriggerFsError('TFS_FORBIDDEN', 'this installation takes no sign-ups; ask its operator for an account');
+      const { identity, email, password } = request.body;
+      assertPassword(password, [identity, email]);
+      const code = createCode();
+      const holder = await signUp(logins, { identity, email, password, cost: passwordCost, codeHash: hashCode(code) });
+      mailer.send(holder === null ? activationMail(email, identity, code) : knownAddressMail(email, holder));
+      return reply.code(202).send({ identity, activation: mailer.hasServer ? 'mail' : 'log' });
+    },
+  );
+
+  app.post(
+    '/v1/signup/resend',
+    {
+      config: { policy: 'public', rateLimit },
+      schema: { summary: 'Send another activation code, at most three times', body: ResendRequest, response: { 202: SignupAnswer } },
+    },
+    async (request, reply) => {
+      const code = createCode();
+      const waiting = await renewActivation(database, request.body.identity, hashCode(code));
+      if (waiting !== undefined) mailer.send(activationMail(waiting.email, waiting.identity, code));
+      return reply.code(202).send({ identity: request.body.identity, activation: mailer.hasServer ? 'mail' : 'log' });
+    },
+  );
+
+  app.post(
+    '/v1/activate',
+    {
+      config: { policy: 'public' },
+      schema: { summary: 'Open an account with its activation code', body: ActivateRequest, response: { 204: Type.Null() } },
+    },
+    async (request, reply) => {
+      const { identity, code } = request.body;
+      const activated = await wrongCodes.run(request.ip, async () => {
+        return (await activate(database, identity, hashCode(code))) ? true : undefined;
+      });
+      if (activated === undefined)
+        throw new TriggerFsError('TFS_BAD_CREDENTIALS', 'identity or activation code is wrong, or the code has ended');
+      return reply.code(204).send(null);
+    },
+  );
+}
