@@ -11,7 +11,7 @@ import * as services from '../services/repository.ts';
 import { changeTeam } from '../teams/repository.ts';
 import * as triggers from '../triggers/repository.ts';
 import * as workers from '../workers/repository.ts';
-import { existsNamed } from './repository.ts';
+import { type BareWorker, existsNamed, findBareWorker } from './repository.ts';
 
 /** What applying an operation tells its author. */
 export type Outcome = Pick<CommandResult, 'notice' | 'worker'>;
@@ -29,6 +29,8 @@ const NEW_DIRECTORY = 0o775;
 export class Applier {
   readonly #tx: Transaction;
   readonly #principal: Principal;
+  /** The service that workers are being attached to: reading a thousand of them for each one more would be slow. */
+  #attaching: { readonly name: string; readonly service: services.ServiceRow; readonly workers: Set<string> } | null = null;
 
   constructor(tx: Transaction, principal: Principal) {
     this.#tx = tx;
@@ -37,6 +39,7 @@ export class Applier {
 
   /** @throws TriggerFsError for what is unknown, not the caller's, or in the way */
   apply(operation: Operation): Promise<Outcome> {
+    if (operation.verb !== 'attach' || operation.name !== this.#attaching?.name) this.#attaching = null;
     switch (operation.verb) {
       case 'create':
         return this.#create(operation);
@@ -122,12 +125,13 @@ export class Applier {
 
   async #serviceWorker({ verb, name, item }: Of<'attach' | 'detach'>): Promise<Outcome> {
     const [tx, principal] = [this.#tx, this.#principal];
-    const service = await this.#service(name);
-    const worker = await workers.findWorker(tx, principal, item);
-    const attached = service.workers.includes(worker.identity);
+    const { service, workers: members } = await this.#membersOf(name);
+    const worker = await findBareWorker(tx, principal.teamId, item);
+    const attached = members.has(worker.identity);
     if (verb === 'attach') {
       if (attached) return note(`the worker ${worker.identity} is attached to ${service.name} already`);
       await services.attachWorker(tx, principal.teamId, service.id, worker.id);
+      members.add(worker.identity);
       const { algorithm } = service;
       const Algorithm = `${algorithm[0]?.toUpperCase()}${algorithm.slice(1)}`;
       return note(
@@ -136,7 +140,16 @@ export class Applier {
     }
     if (!attached) throw new TriggerFsError('TFS_NOT_FOUND', `the worker ${worker.identity} is not attached to ${service.name}`);
     await services.detachWorker(tx, principal.teamId, service.id, worker.id);
+    members.delete(worker.identity);
     return SILENT;
+  }
+
+  async #membersOf(name: string): Promise<{ service: services.ServiceRow; workers: Set<string> }> {
+    if (this.#attaching === null) {
+      const service = await this.#service(name);
+      this.#attaching = { name, service, workers: new Set(service.workers) };
+    }
+    return this.#attaching;
   }
 
   async #servicePlugin({ verb, name, item }: Of<'attach' | 'detach'>): Promise<Outcome> {
@@ -222,8 +235,8 @@ export class Applier {
     }
   }
 
-  async #worker(name: string): Promise<workers.WorkerRow> {
-    const worker = await workers.findWorker(this.#tx, this.#principal, name);
+  async #worker(name: string): Promise<BareWorker> {
+    const worker = await findBareWorker(this.#tx, this.#principal.teamId, name);
     assertMayChange(this.#principal, worker.ownerId, `the worker ${worker.identity}`);
     return worker;
   }

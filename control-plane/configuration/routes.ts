@@ -1,3 +1,4 @@
+import type { FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { TriggerFsError } from '../../protocol/errors.ts';
 import {
@@ -66,6 +67,7 @@ function registerCommits(app: App, commits: Commits): void {
       schema: { summary: 'Try commands without keeping anything', body: ConfigurationCheck, response: { 200: ConfigurationChecked } },
     },
     async (request) => {
+      awaitLong(request);
       const { commands, version } = request.body;
       return { results: [...(await commits.check(principalOf(request), commands, version))] };
     },
@@ -79,7 +81,10 @@ function registerCommits(app: App, commits: Commits): void {
       handlerTimeout: HANDLER_MS,
       schema: { summary: 'Apply commands, all or none of them', body: ConfigurationCommit, response: { 200: ConfigurationCommitted } },
     },
-    async (request) => commits.commit(principalOf(request), request.ip, request.body),
+    async (request) => {
+      awaitLong(request);
+      return commits.commit(principalOf(request), request.ip, request.body);
+    },
   );
 
   app.post(
@@ -97,6 +102,7 @@ function registerCommits(app: App, commits: Commits): void {
       schema: { summary: 'Go back to the state before a commit', body: ConfigurationRollback, response: { 200: CommitReference } },
     },
     async (request) => {
+      awaitLong(request);
       const { number, comment = '' } = request.body;
       return { id: await commits.rollback(principalOf(request), request.ip, number, comment) };
     },
@@ -138,4 +144,9 @@ function registerLock(app: App, database: Services['database']): void {
       return reply.code(204).send(null);
     },
   );
+}
+
+/** Keeps the connection of a long commit open while nothing is sent on it; the next request sets the server's time again. */
+function awaitLong(request: FastifyRequest): void {
+  request.raw.socket.setTimeout(HANDLER_MS);
 }
