@@ -97,7 +97,7 @@ export interface Welcome {
 export interface Refused {
   readonly code: string;
   readonly message: string;
-  /** True: say HELLO again on this connection (the broker restarted, or the session ended). */
+  /** True: connect anew and say HELLO again (the broker restarted, or the token ended). False: another HELLO will not help. */
   readonly hello: boolean;
 }
 
