@@ -19,14 +19,17 @@ export interface TeamConfiguration {
   }[];
 }
 
-/** The operations that rebuild a team's configuration in an empty team, in an order that works. Only what differs from a new object is set. */
+/**
+ * The operations that rebuild a team's configuration in an empty team, in an order that works. Objects of a kind are ordered by
+ * name, so that the same team always reads the same. Only what differs from a new object is set.
+ */
 export function describeTeam(team: TeamConfiguration): readonly Operation[] {
   return [
     ...changes('teams', '', { description: team.description }),
-    ...team.directories.toSorted(byPath).flatMap((directory) => described('directories', directory.path, directory)),
-    ...team.workers.flatMap((worker) => described('workers', worker.identity, worker)),
-    ...team.services.flatMap(describeService),
-    ...team.triggers.toSorted(byPath).flatMap(describeTrigger),
+    ...byName(team.directories, ({ path }) => path).flatMap((directory) => described('directories', directory.path, directory)),
+    ...byName(team.workers, ({ identity }) => identity).flatMap((worker) => described('workers', worker.identity, worker)),
+    ...byName(team.services, ({ name }) => name).flatMap(describeService),
+    ...byName(team.triggers, ({ path }) => path).flatMap(describeTrigger),
   ];
 }
 
@@ -51,9 +54,9 @@ function describeTrigger(trigger: TeamConfiguration['triggers'][number]): readon
   return [
     ...described('triggers', path, trigger),
     ...(service === null ? [] : [{ verb: 'attach', object: 'triggers', name: path, list: 'service', item: service } satisfies Operation]),
-    ...Object.entries(args)
-      .toSorted(([a], [b]) => (a < b ? -1 : 1))
-      .map(([key, value]): Operation => ({ verb: 'argument', object: 'triggers', name: path, key, value })),
+    ...byName(Object.entries(args), ([key]) => key).map(
+      ([key, value]): Operation => ({ verb: 'argument', object: 'triggers', name: path, key, value }),
+    ),
   ];
 }
 
@@ -72,6 +75,6 @@ function changes(object: keyof typeof SETTINGS, name: string, view: object): rea
   });
 }
 
-function byPath(a: { readonly path: string }, b: { readonly path: string }): number {
-  return a.path < b.path ? -1 : 1;
+function byName<T>(objects: readonly T[], name: (object: T) => string): readonly T[] {
+  return objects.toSorted((a, b) => (name(a) < name(b) ? -1 : 1));
 }

@@ -3,6 +3,7 @@ import { before, suite, test } from 'node:test';
 import { startControlPlane } from '../../control-plane/server.ts';
 import { parseConfig } from '../../runtime/config/index.ts';
 import { silentLogger } from '../../runtime/logging.ts';
+import { randomNumbers } from '../support/random.ts';
 import { until } from '../support/wait.ts';
 import { type Answer, COST, type Fixture, startFixture, suiteCleanup } from './fixture.ts';
 
@@ -422,6 +423,51 @@ suite('configuration', () => {
     assert.equal((await view(token)).commands.length, 8);
     for (let number = 0; number < 8; number += 1) await rollBack(token, 2 * number + 1);
     assert.deepEqual((await view(token)).commands, []);
+  });
+
+  test('any rollback after any commits gives the text of that time', async () => {
+    const { token } = await freshTeam();
+    const random = randomNumbers(20_181_121);
+    const pick = <T>(items: readonly T[]): T => items[random(items.length)] as T;
+    const name = (): string => pick(['a', 'b', 'c', 'd']);
+    const path = (): string => pick(['/x', '/y', '/x/z', '/x/z/u', '/y/x']);
+    const makers: readonly (() => string)[] = [
+      () => `set workers identity ${name()}`,
+      () => `set services name s${name()}`,
+      () => `set directories path ${path()}`,
+      () => `set triggers name ${path()}/t${name()}`,
+      () => `set services s${name()} workers ${pick(['add', 'remove'])} ${name()}`,
+      () => `set services s${name()} plugins ${pick(['add', 'remove'])} ${pick(['p/p', 'q'])}`,
+      () => `set services s${name()} algorithm ${pick(['serial', 'mirror'])} timeout ${1 + random(9)}s`,
+      () => `set trigger ${path()}/t${name()} service attach s${name()}`,
+      () => `set trigger ${path()}/t${name()} args k=${random(9)}`,
+      () => `rename workers ${name()} to ${name()}`,
+      () => `rename services s${name()} to s${name()}`,
+      () => `rename directories ${path()} to ${path()}`,
+      () => `rename trigger ${path()}/t${name()} to ${path()}/t${name()}`,
+      () => `delete ${pick(['workers ', 'services s'])}${name()}`,
+      () => `delete triggers ${path()}/t${name()}`,
+      () => `delete directories ${path()}`,
+    ];
+    // The text before each commit, the oldest first.
+    const texts: (readonly string[])[] = [];
+    let now: readonly string[] = [];
+    let rollbacks = 0;
+    while (texts.length < 150) {
+      if (texts.length > 5 && random(6) === 0) {
+        const number = 1 + random(Math.min(texts.length, 49));
+        await rollBack(token, number);
+        const expected = texts.at(-number) as readonly string[];
+        texts.push(now);
+        now = (await view(token)).commands;
+        assert.deepEqual(now, expected, `rollback ${number} as commit ${texts.length}`);
+        rollbacks += 1;
+      } else if ((await commit(token, [pick(makers)()])).status === 200) {
+        texts.push(now);
+        now = (await view(token)).commands;
+      }
+    }
+    assert.ok(rollbacks > 20);
   });
 
   test('other teams see and change nothing of it', async () => {
