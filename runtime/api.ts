@@ -12,6 +12,8 @@ export interface ApiRequest {
   /** Bearer token. */
   readonly token?: string;
   readonly signal?: AbortSignal;
+  /** Default 10000. */
+  readonly timeoutMs?: number;
 }
 
 /**
@@ -23,7 +25,7 @@ export async function callApi<T>(api: string, request: ApiRequest): Promise<T> {
   const headers: Record<string, string> = {};
   if (request.token !== undefined) headers.authorization = `Bearer ${request.token}`;
   if (request.body !== undefined) headers['content-type'] = 'application/json';
-  const limit = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
+  const limit = AbortSignal.timeout(request.timeoutMs ?? REQUEST_TIMEOUT_MS);
   let response: Response;
   try {
     response = await fetch(url, {

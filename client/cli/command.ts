@@ -16,13 +16,14 @@ export interface Shell {
   readonly editing: Editing;
   /** Commands that are collected and not committed. */
   readonly candidate: readonly string[];
-  enter(editing: Editing): void;
+  /** Begins to configure. @throws TriggerFsError TFS_CONFLICT when somebody else does so exclusively */
+  enter(editing: Editing): Promise<void>;
   /** Replaces what is collected. */
   setCandidate(commands: readonly string[]): void;
-  /** Back to run mode; from there, the end of the console. */
-  leave(): void;
-  /** Ends the console. */
-  quit(): void;
+  /** Back to run mode, after a question where changes are collected; from there, the end of the console. */
+  leave(): Promise<void>;
+  /** Ends the console, after the same question. */
+  quit(): Promise<void>;
   /** What names exist has changed. */
   namesChanged(): void;
   /** Uses another login, as after switching the team. */

@@ -1,44 +1,90 @@
 import { TriggerFsError } from '../../protocol/errors.ts';
-import type { SessionResponse } from '../../protocol/http/session.ts';
 import { type ApiRequest, callApi } from '../../runtime/api.ts';
 import type { Config } from '../../runtime/config/index.ts';
 import type { Credentials } from '../../runtime/credentials.ts';
+import type { Environment } from '../../runtime/environment.ts';
 import type { Log } from '../../runtime/logging.ts';
 import { VERSION } from '../../runtime/version.ts';
 import { Client } from '../client.ts';
+import { logInWithCache } from '../program/login.ts';
+import { AccountLogin } from './account-login.ts';
 
 /** How long a broker is looked for before a request says that there is none. */
 const CONNECT_MS = 5_000;
+const SILENT: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
+
+/** What the console knows of its login. `team` is null for a person who works in none. */
+export interface ConsoleLogin {
+  readonly apiToken: string;
+  readonly team: string | null;
+  readonly identity: string;
+  readonly role: string;
+  /** Letters that were not read; absent where nobody counts them. */
+  readonly unread?: number;
+}
 
 /** The console's way to the control-plane and, once a request is made, to the brokers. Both come back by themselves. */
 export class Connection {
+  /** Its [main] says who is logged in where. */
   readonly config: Config;
-  readonly #credentials: Credentials;
-  readonly #log: Log;
+  readonly #credentials: Credentials | AccountLogin;
+  readonly #env: Environment;
   #client: Client | null = null;
 
-  /** `config` names the team and identity that `credentials` log in with. */
-  constructor(config: Config, credentials: Credentials, log: Log) {
+  private constructor(config: Config, env: Environment, credentials: Credentials | AccountLogin) {
     this.config = config;
+    this.#env = env;
     this.#credentials = credentials;
-    this.#log = log;
+  }
+
+  /** Logs in as [main] says, without a team where it names none. @throws TriggerFsError of the login */
+  static async open(config: Config, env: Environment): Promise<Connection> {
+    const { main } = config;
+    const credentials = main.team === '' ? new AccountLogin(main) : logInWithCache(config, main, env, SILENT);
+    const connection = new Connection(config, env, credentials);
+    try {
+      await connection.login();
+      return connection;
+    } catch (error) {
+      await connection.stop();
+      throw error;
+    }
+  }
+
+  /** The same person in another team, or in none (empty). @throws TriggerFsError of the login */
+  inTeam(team: string): Promise<Connection> {
+    return Connection.open({ ...this.config, main: { ...this.config.main, team } }, this.#env);
+  }
+
+  /** The same person with another password. @throws TriggerFsError of the login */
+  withSecret(secret: string): Promise<Connection> {
+    // The configuration holds another one by now, and kept logins were ended.
+    const client = { ...this.config['triggerfs-client'], cache: false };
+    return Connection.open({ ...this.config, main: { ...this.config.main, secret }, 'triggerfs-client': client }, this.#env);
   }
 
   /** The current login. @throws TriggerFsError TFS_BAD_CREDENTIALS, TFS_RATE_LIMITED, TFS_UNAVAILABLE */
-  login(): Promise<SessionResponse> {
+  login(): Promise<ConsoleLogin> {
     return this.#credentials.current();
+  }
+
+  /** The team that is worked in. @throws TriggerFsError TFS_USAGE when there is none */
+  async team(): Promise<string> {
+    const { team } = await this.login();
+    if (team !== null) return team;
+    throw new TriggerFsError('TFS_USAGE', 'you work in no team: make one with set teams name NAME, then request team switch NAME');
   }
 
   /** Calls the API; a login that has ended meanwhile is renewed once. @throws TriggerFsError of the API */
   async call<T>(request: Omit<ApiRequest, 'token'>): Promise<T> {
     const { api } = this.config.main;
-    const { apiToken } = await this.#credentials.current();
+    const { apiToken } = await this.login();
     try {
       return await callApi<T>(api, { ...request, token: apiToken });
     } catch (error) {
       if (!(error instanceof TriggerFsError) || (error.code !== 'TFS_UNAUTHENTICATED' && error.code !== 'TFS_REVOKED')) throw error;
       this.#credentials.invalidate();
-      const fresh = await this.#credentials.current();
+      const fresh = await this.login();
       return callApi<T>(api, { ...request, token: fresh.apiToken });
     }
   }
@@ -52,9 +98,10 @@ export class Connection {
   /** A client with an open session, kept for further requests. @throws TriggerFsError TFS_NO_BROKER and those of the login */
   async client(): Promise<Client> {
     if (this.#client !== null) return this.#client;
+    await this.team();
     const client = new Client({
-      credentials: this.#credentials,
-      log: this.#log,
+      credentials: this.#credentials as Credentials,
+      log: SILENT,
       region: this.config.main.region,
       agent: `triggerfs-cli/${VERSION}`,
       sessions: 1,

@@ -1,4 +1,5 @@
 import { TriggerFsError } from '../../protocol/errors.ts';
+import type { UserView } from '../../protocol/http/user.ts';
 import type { Command, Editing, Mode, Shell } from './command.ts';
 import { commands, TOPICS } from './commands/index.ts';
 import { helpLines, possibilities } from './completion.ts';
@@ -33,6 +34,7 @@ export class Console implements Shell {
   #editing: Editing = 'immediate';
   #candidate: readonly string[] = [];
   #closed = false;
+  #who = '';
 
   constructor({ connection, screen, json }: ConsoleOptions) {
     this.#connection = connection;
@@ -68,6 +70,11 @@ export class Console implements Shell {
     return this.#connection;
   }
 
+  /** How the prompt calls the person: `(team1) hp@example.com`. */
+  get who(): string {
+    return this.#who;
+  }
+
   /** The commands of the present mode. */
   get tree(): CommandTree<Command> {
     return this.#trees[this.#mode];
@@ -89,7 +96,8 @@ export class Console implements Shell {
     if (answer !== null) await screen.show(render(answer, piped, performance.now() - begun), pipeline.noMore);
   }
 
-  enter(editing: Editing): void {
+  async enter(editing: Editing): Promise<void> {
+    if (editing === 'exclusive') await this.#lock('POST');
     this.#mode = 'configure';
     this.#editing = editing;
     this.names.prefetch();
@@ -99,15 +107,22 @@ export class Console implements Shell {
     this.#candidate = lines;
   }
 
-  leave(): void {
+  async leave(): Promise<void> {
+    if (this.#candidate.length > 0 && this.#screen.interactive) {
+      const answer = await this.#screen.ask('Changes were collected and not committed. Leave without them? [yes,no] (no) ', false);
+      if (!/^y(es)?$/i.test(answer.trim())) return;
+    }
+    // If the server cannot be reached now, the lock ends by itself.
+    if (this.#editing === 'exclusive') await this.#lock('DELETE').catch(() => undefined);
     if (this.#mode === 'run') this.#closed = true;
     this.#mode = 'run';
     this.#editing = 'immediate';
     this.#candidate = [];
   }
 
-  quit(): void {
-    this.#closed = true;
+  async quit(): Promise<void> {
+    if (this.#mode === 'configure') await this.leave();
+    if (this.#mode === 'run') this.#closed = true;
   }
 
   namesChanged(): void {
@@ -119,6 +134,20 @@ export class Console implements Shell {
     this.#connection = connection;
     this.names.forget();
     await before.stop();
+    await this.look();
+  }
+
+  /** Looks up how the prompt calls the person: by mail address where there is one, else by where they are. */
+  async look(): Promise<void> {
+    const { team, identity } = await this.#connection.login();
+    const address = `${identity}@${new URL(this.#connection.config.main.api).hostname}`;
+    const path = `/v1/users/${encodeURIComponent(identity)}`;
+    const user = team === null ? null : await this.#connection.call<UserView>({ method: 'GET', path }).catch(() => null);
+    this.#who = `${team === null ? '' : `(${team}) `}${user?.email ?? address}`;
+  }
+
+  async #lock(method: 'POST' | 'DELETE'): Promise<void> {
+    await this.#connection.call({ method, path: '/v1/configuration/lock', ...(method === 'POST' ? { body: {} } : {}) });
   }
 
   /** `run show workers`: as on routers, though every command of the run mode works in configure mode as it is. */

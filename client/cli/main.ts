@@ -5,9 +5,7 @@ import { formatHelp, parseArguments } from '../../runtime/arguments.ts';
 import { type Config, loadConfig } from '../../runtime/config/index.ts';
 import { type Environment, environment } from '../../runtime/environment.ts';
 import { exitWith } from '../../runtime/exit.ts';
-import type { Log } from '../../runtime/logging.ts';
 import { VERSION } from '../../runtime/version.ts';
-import { logInWithCache } from '../program/login.ts';
 import { Connection } from './connection.ts';
 import { Console } from './console.ts';
 import { Repl } from './repl.ts';
@@ -16,12 +14,12 @@ import { Keyboard } from './screen/keyboard.ts';
 import { ScriptScreen } from './screen/script-screen.ts';
 import { TerminalScreen } from './screen/terminal-screen.ts';
 import { runScript, type Source } from './script.ts';
+import { signUp } from './sign-up.ts';
 
 const PROGRAM = 'triggerfs-cli';
 const USAGE = `usage: ${PROGRAM} [OPTIONS]\n\nThe console of triggerFS. Without -e and -f it is interactive on a terminal, and reads commands from a pipe.`;
 const BROKEN_PIPE = 141;
 const INTERRUPTED = 130;
-const SILENT: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
 /** Options of `triggerfs-cli`. */
 export const OPTIONS = {
@@ -31,6 +29,7 @@ export const OPTIONS = {
   config: { kind: 'value', value: 'FILE', doc: 'The configuration file.' },
   team: { kind: 'value', value: 'NAME', doc: 'Team to log in to, instead of the configured one.' },
   identity: { kind: 'value', value: 'NAME', doc: 'Identity to log in with, instead of the configured one; asks for the password.' },
+  signup: { kind: 'flag', doc: 'Make an account first: asks for identity, mail address and password.' },
   version: { kind: 'flag', doc: 'Show the version.' },
   help: { kind: 'flag', doc: 'Show this help.' },
 } as const;
@@ -83,15 +82,14 @@ async function runLines(source: Source, options: CommandLine, env: Environment):
     },
   });
   const config = loadConfig(env, options.config);
-  const connection = await connect(config, options, env, screen);
+  const console = new Console({ connection: await connect(config, options, env, screen), screen, json: options.json });
   try {
-    const console = new Console({ connection, screen, json: options.json });
     const exitCode = await runScript(source, console, screen, interruption.signal);
     await screen.out.flushed();
     await screen.err.flushed();
     return exitCode;
   } finally {
-    await connection.stop();
+    await console.connection.stop();
   }
 }
 
@@ -108,8 +106,9 @@ async function runInteractive(options: CommandLine, env: Environment): Promise<n
   try {
     const connection = await connect(config, options, env, screen);
     const console = new Console({ connection, screen, json: options.json });
-    const who = await greet(console, screen);
-    repl = new Repl({ console, keyboard, screen, stdout: process.stdout, env, who });
+    await greet(console, screen);
+    await console.look();
+    repl = new Repl({ console, keyboard, screen, stdout: process.stdout, env });
     await repl.run();
     await console.connection.stop();
     return 0;
@@ -120,30 +119,30 @@ async function runInteractive(options: CommandLine, env: Environment): Promise<n
 
 /** Logs in; the password is asked for where the configuration has none for this identity. */
 async function connect(config: Config, options: CommandLine, env: Environment, screen: ConsoleScreen): Promise<Connection> {
+  if (options.signup) {
+    const person = await signUp(config.main.api, screen);
+    return Connection.open(withLogin(config, { ...person, team: '' }, true), env);
+  }
   const { main } = config;
   const team = options.team ?? main.team;
   const other = options.identity !== undefined && options.identity !== main.identity;
-  let identity = options.identity ?? main.identity;
-  if (identity === '') identity = await screen.ask('Identity: ', false);
+  const identity = (options.identity ?? main.identity) || (await screen.ask('Identity: ', false));
   const asked = other || main.secret === '';
   const secret = asked ? await screen.ask(`Password of ${identity}: `, true) : main.secret;
-  // A login with a password that was typed is not kept for others.
-  const client = { ...config['triggerfs-client'], cache: config['triggerfs-client'].cache && !asked };
-  const used = { ...config, main: { ...main, team, identity, secret }, 'triggerfs-client': client };
-  const connection = new Connection(used, logInWithCache(used, { team, identity }, env, SILENT), SILENT);
-  try {
-    await connection.login();
-    return connection;
-  } catch (error) {
-    await connection.stop();
-    throw error;
-  }
+  return Connection.open(withLogin(config, { team, identity, secret }, asked), env);
 }
 
-/** Says who is logged in where; returns how the prompt calls them. */
-async function greet(console: Console, screen: ConsoleScreen): Promise<() => string> {
-  const { team, identity, role } = await console.connection.login();
-  screen.out.write(`triggerfs-cli (v${VERSION})\nLogged in as ${identity} in team ${team} (${role}). Type help or ? for help.\n`);
-  const who = `(${team}) ${identity}@${new URL(console.connection.config.main.api).hostname}`;
-  return () => who;
+/** A login with a password that was typed is not kept for others. */
+function withLogin(config: Config, login: Pick<Config['main'], 'team' | 'identity' | 'secret'>, typed: boolean): Config {
+  const client = { ...config['triggerfs-client'], cache: config['triggerfs-client'].cache && !typed };
+  return { ...config, main: { ...config.main, ...login }, 'triggerfs-client': client };
+}
+
+/** Says who is logged in where. */
+async function greet(console: Console, screen: ConsoleScreen): Promise<void> {
+  const { team, identity, role, unread = 0 } = await console.connection.login();
+  const where = team === null ? 'in no team' : `in team ${team} (${role})`;
+  screen.out.write(`triggerfs-cli (v${VERSION})\nLogged in as ${identity} ${where}. Type help or ? for help.\n`);
+  if (team === null) screen.out.write('Make a team: configure, set teams name NAME, exit, request team switch NAME.\n');
+  if (unread > 0) screen.out.write(`You have ${unread} unread ${unread === 1 ? 'letter' : 'letters'}: see mail.\n`);
 }

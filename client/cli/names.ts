@@ -28,8 +28,15 @@ const SOURCES: Readonly<Record<string, Source>> = {
   user: { path: '/v1/users', of: one('identity') },
   team: { path: '/v1/teams', of: one('name') },
   token: { path: '/v1/tokens', of: one('name') },
+  invite: { path: '/v1/invites', of: ({ email, identity }) => [email, identity].filter((name) => typeof name === 'string') },
+  invitation: { path: '/v1/invitations', of: ({ id }) => [String(id)] },
+  session: { path: '/v1/sessions', of: one('id') },
+  letter: { path: '/v1/mail', of: ({ id }) => [String(id)] },
   plugin: { path: '/v1/workers', of: ({ plugins }) => (Array.isArray(plugins) ? plugins.map(String) : []) },
 };
+
+/** What most commands name. */
+const PREFETCHED = ['/v1/workers', '/v1/services', '/v1/triggers'];
 
 interface Entry {
   items: readonly Item[];
@@ -62,7 +69,7 @@ export class Names {
 
   /** Reads what completion will need first. */
   prefetch(): void {
-    for (const path of new Set(Object.values(SOURCES).map((source) => source.path))) void this.#read(path, this.#entry(path));
+    for (const path of PREFETCHED) void this.#read(path, this.#entry(path));
   }
 
   /** Something was made, renamed or deleted: what is known is read again. */

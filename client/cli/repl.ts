@@ -19,8 +19,6 @@ export interface ReplParts {
   readonly screen: TerminalScreen;
   readonly stdout: NodeJS.WriteStream;
   readonly env: Environment;
-  /** `(team1) hp@example.com`. */
-  readonly who: () => string;
 }
 
 /**
@@ -74,8 +72,8 @@ export class Repl {
   }
 
   #prompt(): string {
-    const { console, who } = this.#parts;
-    return console.mode === 'configure' ? `${who()}$ configure# ` : `${who()}$ `;
+    const { mode, who } = this.#parts.console;
+    return mode === 'configure' ? `${who}$ configure# ` : `${who}$ `;
   }
 
   async #evaluate(line: string): Promise<void> {
@@ -118,7 +116,7 @@ export class Repl {
     const repl = this.#repl;
     if (repl === null) return false;
     if (key === CTRL_D && repl.line === '') {
-      this.#leave();
+      void this.#leave();
       return true;
     }
     if (key !== '?' || repl.cursor !== repl.line.length || endsInQuote(repl.line)) return false;
@@ -127,10 +125,10 @@ export class Repl {
     return true;
   }
 
-  #leave(): void {
+  async #leave(): Promise<void> {
     const { console, screen } = this.#parts;
     screen.out.write('^D\n');
-    console.leave();
+    await console.leave().catch(() => undefined);
     if (console.closed) this.#repl?.close();
     else {
       this.#repl?.setPrompt(this.#prompt());

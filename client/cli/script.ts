@@ -27,13 +27,18 @@ export async function runScript(source: Source, console: Console, screen: Consol
     }
     if (console.closed) break;
   }
-  return 0;
+  const forgotten = console.candidate.length;
+  await console.quit();
+  if (forgotten === 0) return 0;
+  const error = new TriggerFsError('TFS_USAGE', `${forgotten} changes were collected and not committed`);
+  return explain(`after ${source.label} ${number}`, 'end of the script', error, screen);
 }
 
 function explain(where: string, line: string, thrown: unknown, screen: ConsoleScreen): number {
   const failed = thrown instanceof RequestFailed;
   const error = TriggerFsError.from(thrown);
-  const reason = failed ? thrown.message : `${error.message} (${error.code}). ${error.definition.hint}`;
+  const hint = error.code === 'TFS_USAGE' ? 'See help.' : error.definition.hint;
+  const reason = failed ? thrown.message : `${error.message} (${error.code}). ${hint}`;
   screen.err.write(`triggerfs-cli: ${where}: ${line.trim()}\n  ${reason}\n`);
   return failed ? thrown.exitCode : error.definition.exitCode;
 }

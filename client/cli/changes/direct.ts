@@ -1,83 +1,45 @@
-import { OBJECTS, type ObjectName, type Operation, type Settings } from '../../../protocol/configuration/operations.ts';
+import type { ObjectName, Operation, Settings } from '../../../protocol/configuration/operations.ts';
+import { TriggerFsError } from '../../../protocol/errors.ts';
+import type { InviteView } from '../../../protocol/http/invite.ts';
 import type { TokenWithSecret } from '../../../protocol/http/token.ts';
-import type { TriggerView } from '../../../protocol/http/trigger.ts';
-import type { WorkerWithToken } from '../../../protocol/http/worker.ts';
 import type { Call } from '../command.ts';
 import { type Answer, text } from '../screen/answer.ts';
 
-type Method = 'POST' | 'PATCH' | 'DELETE';
-
-/** Property that names an object in the API's bodies. */
-const NAME_FIELDS: Readonly<Record<ObjectName, string>> = {
-  teams: 'name',
-  users: 'identity',
-  invites: 'email',
-  tokens: 'name',
-  directories: 'path',
-  workers: 'identity',
-  services: 'name',
-  triggers: 'path',
-};
-
-/** Carries out an operation by the API's own route for it. */
+/** Carries out what is no part of the configuration by the API's own route for it. */
 export async function applyDirectly(call: Call, operation: Operation): Promise<Answer | null> {
-  const { object } = operation;
-  const send = <T>(method: Method, path: string, body?: unknown): Promise<T> =>
-    call.connection.call<T>({ method, path, ...(body === undefined ? {} : { body }) });
-  const path = `/v1/${object}/${encodeURIComponent(operation.name)}`;
-  switch (operation.verb) {
-    case 'create':
-      return created(call, object, await send('POST', `/v1/${object}`, createBody(object, operation.name, operation.settings)));
-    case 'change':
-      await send('PATCH', path, operation.settings);
-      return null;
-    case 'rename':
-      await send('PATCH', path, { [NAME_FIELDS[object]]: operation.to });
-      return null;
-    case 'delete':
-      await send('DELETE', path);
-      return null;
-    case 'argument': {
-      const { args } = await call.connection.call<TriggerView>({ method: 'GET', path });
-      const { [operation.key]: _, ...others } = args;
-      await send('PATCH', path, { args: operation.value === null ? others : { ...others, [operation.key]: operation.value } });
-      return null;
-    }
-    default:
-      if (operation.list === 'service') await send('PATCH', path, { service: operation.verb === 'attach' ? operation.item : null });
-      else if (operation.verb === 'attach') {
-        await send('POST', `${path}/${operation.list}`, { [operation.list.replace(/s$/, '')]: operation.item });
-      } else await send('DELETE', `${path}/${operation.list}/${encodeURIComponent(operation.item)}`);
-      return null;
-  }
-}
-
-function createBody(object: ObjectName, name: string, settings: Settings): Readonly<Record<string, unknown>> {
-  return { [NAME_FIELDS[object]]: name, ...settings };
-}
-
-/** Secrets are shown once, with where they belong. */
-async function created(call: Call, object: ObjectName, made: unknown): Promise<Answer | null> {
-  if (object === 'workers') {
-    const worker = made as WorkerWithToken;
-    const { team } = await call.connection.login();
-    return text(workerToken(team, worker.identity, worker.token), worker);
-  }
-  if (object === 'tokens') {
-    const { token } = made as TokenWithSecret;
-    return text([`Token: ${token}`, `It is shown only now. The ${OBJECTS.tokens.singular} acts for you within its scopes.`], made);
-  }
+  const { verb, object, name } = operation;
+  if (verb === 'create')
+    return created(object, name, await send(call, 'POST', `/v1/${object}`, createBody(object, name, operation.settings)));
+  const path = `/v1/${object}/${encodeURIComponent(object === 'invites' ? await inviteId(call, name) : name)}`;
+  if (verb === 'change') await send(call, 'PATCH', path, operation.settings);
+  else if (verb === 'delete') await send(call, 'DELETE', path);
+  else throw new TriggerFsError('TFS_USAGE', `${object} cannot ${verb}`);
   return null;
 }
 
-/** A worker's new token with the section of triggerfs.toml that holds it. */
-export function workerToken(team: string, identity: string, token: string): string[] {
-  return [
-    `Token: ${token}`,
-    'It is shown only now. Put it into the triggerfs.toml of the machine that the worker runs on:',
-    '',
-    `[workers.${team}.${identity}]`,
-    `token = "${token}"`,
-    '',
-  ];
+function send<T>(call: Call, method: 'POST' | 'PATCH' | 'DELETE', path: string, body?: unknown): Promise<T> {
+  return call.connection.call<T>({ method, path, ...(body === undefined ? {} : { body }) });
+}
+
+function createBody(object: ObjectName, name: string, settings: Settings): Readonly<Record<string, unknown>> {
+  if (object === 'invites') return { [name.includes('@') ? 'email' : 'identity']: name, ...settings };
+  return { name, ...settings };
+}
+
+/** Secrets are shown once. */
+function created(object: ObjectName, name: string, made: unknown): Answer | null {
+  if (object === 'tokens') {
+    const { token } = made as TokenWithSecret;
+    return text([`Token: ${token}`, 'It is shown only now, and acts for you within its scopes.'], made);
+  }
+  if (object === 'teams') return text([`You own the team ${name} now. To work in it, enter: request team switch ${name}`], made);
+  return object === 'invites' ? text([`${name} is invited.`], made) : null;
+}
+
+/** An invitation is named by its id, or by whom it invites. */
+async function inviteId(call: Call, name: string): Promise<string> {
+  const invites = await call.connection.list<InviteView>('/v1/invites');
+  const found = invites.find(({ id, email, identity }) => [String(id), email, identity].includes(name));
+  if (found === undefined) throw new TriggerFsError('TFS_NOT_FOUND', `nobody is invited as ${name}`);
+  return String(found.id);
 }

@@ -15,9 +15,8 @@ async function file(call: Call): Promise<null> {
   const { screen, connection, signal } = call;
   if (!screen.interactive)
     throw new TriggerFsError('TFS_USAGE', 'file needs a terminal; scripts write to a mount of the program triggerfs');
-  const login = await connection.login();
-  const { main } = connection.config;
-  const mount = await PrivateMount.mount({ ...main, team: login.team, identity: login.identity }, signal);
+  await connection.team();
+  const mount = await PrivateMount.mount(connection.config.main, signal);
   try {
     screen.out.write('>> Starting a new interactive shell\n');
     await screen.lend(() => runShell(environment(), mount));

@@ -4,7 +4,7 @@ import { JsonScreen } from '../../program/json-screen.ts';
 import { type Order, orderOf, parseCommandLine } from '../../program/options.ts';
 import { type Screen, TextScreen } from '../../program/screen.ts';
 import { Sink } from '../../program/sink.ts';
-import { workerToken } from '../changes/direct.ts';
+import { workerToken } from '../changes/results.ts';
 import { type Call, type Command, EVERYWHERE } from '../command.ts';
 import type { OptionSyntax } from '../grammar/command-tree.ts';
 import { type Answer, text } from '../screen/answer.ts';
@@ -104,6 +104,5 @@ async function rotate(call: Call): Promise<Answer> {
   const { worker = '' } = call.values;
   const path = `/v1/workers/${encodeURIComponent(worker)}/token`;
   const made = await call.connection.call<WorkerWithToken>({ method: 'POST', path });
-  const { team } = await call.connection.login();
-  return text(workerToken(team, made.identity, made.token), made);
+  return text(workerToken(await call.connection.team(), made.identity, made.token), made);
 }

@@ -1,14 +1,8 @@
-import { type Call, type Command, type Editing, EVERYWHERE } from '../command.ts';
+import { type Call, type Command, EVERYWHERE } from '../command.ts';
 import { type Answer, text } from '../screen/answer.ts';
 
 /** Commands about the console itself. */
 export const SESSION: readonly Command[] = [
-  {
-    pattern: 'configure',
-    doc: 'Change things; every change takes effect at once',
-    modes: ['run'],
-    run: (call) => enter(call, 'immediate'),
-  },
   { pattern: 'exit', doc: 'Leave the configure mode, or the console', modes: EVERYWHERE, run: leave },
   { pattern: 'quit', doc: 'End the console', modes: EVERYWHERE, run: quit },
   // Carried out by the console, which knows all commands; listed here for completion and help.
@@ -16,21 +10,16 @@ export const SESSION: readonly Command[] = [
   { pattern: 'echo <text>', doc: 'Print a text, for scripts', modes: EVERYWHERE, run: echo },
 ];
 
-async function enter({ shell }: Call, editing: Editing): Promise<null> {
-  shell.enter(editing);
-  return null;
-}
-
 async function echo({ values }: Call): Promise<Answer> {
   return text([values.text ?? ''], values.text);
 }
 
 async function leave({ shell }: Call): Promise<null> {
-  shell.leave();
+  await shell.leave();
   return null;
 }
 
 async function quit({ shell }: Call): Promise<null> {
-  shell.quit();
+  await shell.quit();
   return null;
 }
