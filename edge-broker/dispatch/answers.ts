@@ -25,7 +25,7 @@ export function writeManifest(invocation: Invocation, workers: readonly Expected
   const { session } = invocation;
   for (const worker of workers) if (worker.id !== 0) session.nameWorker(worker.id, worker.identity);
   const layout = Layout.manifest;
-  const at = session.outbox.reserve(RecordType.manifest, 0, layout.workers + 4 * workers.length);
+  const at = session.outbox.reserveLingering(RecordType.manifest, 0, layout.workers + 4 * workers.length);
   const buffer = session.outbox.buffer;
   buffer.writeUInt32LE(invocation.call, at + layout.call);
   buffer[at + layout.algorithm] = algorithmNumber(invocation.service.config.algorithm);

@@ -1,6 +1,9 @@
 import { BatchWriter } from '../../protocol/batch.ts';
 import { LIMITS } from '../../protocol/limits.ts';
 
+/** How long a record that nobody waits for stays for company. */
+const LINGER_MS = 1;
+
 /**
  * Records waiting for one peer of the ROUTER socket. The transport takes one batch at a time from it;
  * a peer that reads slowly only makes its own outbox grow, and what may grow is bounded by credit and concurrency.
@@ -10,6 +13,7 @@ export class PeerOutbox {
   readonly #full: Buffer[] = [];
   readonly #wake: (outbox: PeerOutbox) => void;
   #fullBytes = 0;
+  #lingering = false;
   /** ZeroMQ's routing id of the peer. */
   readonly routingId: Buffer;
   /** The transport knows that there is something to send. Only the transport clears it. */
@@ -33,6 +37,19 @@ export class PeerOutbox {
   /** Starts a record and returns the offset of its body in `buffer`. */
   reserve(type: number, flags: number, bodyBytes: number): number {
     this.#prepare(bodyBytes);
+    return this.#writer.reserve(type, flags, bodyBytes);
+  }
+
+  /**
+   * Like `reserve`, for a record that nobody waits for: it leaves with the next other one, or alone after a millisecond.
+   * A message of its own would wake three threads at either end.
+   */
+  reserveLingering(type: number, flags: number, bodyBytes: number): number {
+    if (this.#writer.length + bodyBytes > LIMITS.batchTargetBytes) return this.reserve(type, flags, bodyBytes);
+    if (!this.queued && !this.#lingering) {
+      this.#lingering = true;
+      setTimeout(this.#lingered, LINGER_MS);
+    }
     return this.#writer.reserve(type, flags, bodyBytes);
   }
 
@@ -64,6 +81,17 @@ export class PeerOutbox {
     this.#fullBytes += batch.length;
   }
 
+  readonly #lingered = (): void => {
+    this.#lingering = false;
+    if (!this.#writer.empty) this.#announce();
+  };
+
+  #announce(): void {
+    if (this.queued) return;
+    this.queued = true;
+    this.#wake(this);
+  }
+
   #prepare(bodyBytes: number): void {
     const writer = this.#writer;
     if (!writer.empty && writer.length + bodyBytes > LIMITS.batchTargetBytes) {
@@ -71,9 +99,6 @@ export class PeerOutbox {
       this.#full.push(batch);
       this.#fullBytes += batch.length;
     }
-    if (!this.queued) {
-      this.queued = true;
-      this.#wake(this);
-    }
+    this.#announce();
   }
 }

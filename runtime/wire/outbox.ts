@@ -1,6 +1,9 @@
 import { BatchWriter } from '../../protocol/batch.ts';
 import { LIMITS } from '../../protocol/limits.ts';
 
+/** How long a record that nobody waits for stays for company. */
+const LINGER_MS = 1;
+
 /** Sends one batch; settles when the transport took it. Never called again before it settled. */
 export type SendBatch = (batch: Buffer) => Promise<void>;
 
@@ -18,6 +21,7 @@ export class Outbox {
   #scheduled = false;
   #sending = false;
   #closed = false;
+  #lingering: NodeJS.Timeout | null = null;
 
   constructor(send: SendBatch, onError: (error: unknown) => void) {
     this.#send = send;
@@ -40,6 +44,16 @@ export class Outbox {
     return this.#writer.reserve(type, flags, bodyBytes);
   }
 
+  /**
+   * Like `reserve`, for a record that nobody waits for: it leaves with the next other one, or alone after a millisecond.
+   * A message of its own would wake three threads at either end.
+   */
+  reserveLingering(type: number, flags: number, bodyBytes: number): number {
+    if (this.#closed || this.#writer.length + bodyBytes > LIMITS.batchTargetBytes) return this.reserve(type, flags, bodyBytes);
+    if (!this.#scheduled && !this.#sending) this.#lingering ??= setTimeout(this.#lingered, LINGER_MS);
+    return this.#writer.reserve(type, flags, bodyBytes);
+  }
+
   /** Appends a copy of `source.subarray(start, end)` as the body of a record and returns the body's offset in `buffer`. */
   copy(type: number, flags: number, source: Buffer, start: number, end: number): number {
     this.#prepare(end - start);
@@ -55,6 +69,7 @@ export class Outbox {
   /** Drops everything that has not been sent and accepts nothing more. */
   close(): void {
     this.#closed = true;
+    if (this.#lingering !== null) clearTimeout(this.#lingering);
     this.#full.length = 0;
     this.#fullBytes = 0;
     this.#writer.clear();
@@ -64,6 +79,11 @@ export class Outbox {
   async flushed(): Promise<void> {
     while (!this.#closed && (this.#sending || this.#scheduled)) await new Promise((resolve) => setImmediate(resolve));
   }
+
+  readonly #lingered = (): void => {
+    this.#lingering = null;
+    if (!this.#writer.empty && !this.#scheduled && !this.#sending) void this.#drain();
+  };
 
   #prepare(bodyBytes: number): void {
     const writer = this.#writer;

@@ -105,12 +105,16 @@ export class RecentInvocations<T> {
     return this.#bucket(ids[word] as number, ids[word + 1] as number, ids[word + 2] as number, ids[word + 3] as number);
   }
 
-  /** Version 7 ids differ in their last bits of time, their counter and their random tail: all words take part. */
+  /**
+   * Ids of one caller rise by a counter (see InvocationIds). Everything else is mixed and the counter added, so that ids
+   * which follow each other lie in neighbouring buckets: a burst touches a few cache lines instead of several for each id.
+   */
   #bucket(a: number, b: number, c: number, d: number): number {
-    let hash = Math.imul(a ^ Math.imul(b, 0x9e3779b1), 0x85ebca6b) ^ Math.imul(c, 0xc2b2ae35) ^ Math.imul(d, 0x27d4eb2f);
+    const counter = ((c & 0x3f) << 12) | ((c >>> 4) & 0xff0) | ((c >>> 20) & 0x0f);
+    let hash = Math.imul(a ^ Math.imul(b, 0x9e3779b1), 0x85ebca6b) ^ Math.imul(c & 0xff0f0000, 0xc2b2ae35) ^ Math.imul(d, 0x27d4eb2f);
     hash ^= hash >>> 15;
     hash = Math.imul(hash, 0x2c1b3c6d);
-    return ((hash ^ (hash >>> 13)) >>> 0) & (this.#capacity - 1);
+    return ((hash ^ (hash >>> 13)) + counter) & (this.#capacity - 1);
   }
 
   #unlink(entry: number): void {

@@ -356,7 +356,7 @@ export class Run {
   }
 
   #reportStarted(link: RunLink): void {
-    const at = link.outbox.reserve(RecordType.started, 0, Layout.started.end);
+    const at = link.outbox.reserveLingering(RecordType.started, 0, Layout.started.end);
     link.outbox.buffer.writeUInt32LE(this.#number, at + Layout.started.run);
   }
 
