@@ -12,7 +12,7 @@ function recordingOutbox(): { outbox: Outbox; batches: number[][] } {
     readBatch(batch, (type) => types.push(type));
     batches.push(types);
   };
-  return { outbox: new Outbox(send, assert.fail), batches };
+  return { outbox: new Outbox(send, (error) => assert.fail(String(error))), batches };
 }
 
 test('records of one turn leave as one batch', async () => {
