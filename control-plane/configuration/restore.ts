@@ -4,10 +4,10 @@ import { type Row, readSnapshot, type Snapshot, type Table } from './snapshot.ts
 
 const UNIQUE_VIOLATION = '23505';
 
-/** Column that names a row of a table, and what it is called while others take its name. */
+/** Column that names a row of a table, and what it is called while others take its name. Workers and services share one namespace. */
 const PARKED: Readonly<Record<Table, readonly [column: string, value: string]>> = {
-  workers: ['identity', `'_rollback.' || id`],
-  services: ['name', `'_rollback.' || id`],
+  workers: ['identity', `'_rollback.worker.' || id`],
+  services: ['name', `'_rollback.service.' || id`],
   directories: ['path', `'/_rollback.' || id`],
   triggers: ['name', `'_rollback.' || id`],
 };

@@ -427,25 +427,27 @@ suite('configuration', () => {
 
   test('any rollback after any commits gives the text of that time', async () => {
     const { token } = await freshTeam();
-    const random = randomNumbers(20_181_121);
+    const random = randomNumbers(3);
     const pick = <T>(items: readonly T[]): T => items[random(items.length)] as T;
     const name = (): string => pick(['a', 'b', 'c', 'd']);
+    const service = (): string => pick(['a', 'sb', 'sc']);
     const path = (): string => pick(['/x', '/y', '/x/z', '/x/z/u', '/y/x']);
     const makers: readonly (() => string)[] = [
       () => `set workers identity ${name()}`,
-      () => `set services name s${name()}`,
+      () => `set services name ${service()}`,
       () => `set directories path ${path()}`,
       () => `set triggers name ${path()}/t${name()}`,
-      () => `set services s${name()} workers ${pick(['add', 'remove'])} ${name()}`,
-      () => `set services s${name()} plugins ${pick(['add', 'remove'])} ${pick(['p/p', 'q'])}`,
-      () => `set services s${name()} algorithm ${pick(['serial', 'mirror'])} timeout ${1 + random(9)}s`,
-      () => `set trigger ${path()}/t${name()} service attach s${name()}`,
+      () => `set services ${service()} workers ${pick(['add', 'remove'])} ${name()}`,
+      () => `set services ${service()} plugins ${pick(['add', 'remove'])} ${pick(['p/p', 'q'])}`,
+      () => `set services ${service()} algorithm ${pick(['serial', 'mirror'])} timeout ${1 + random(9)}s`,
+      () => `set trigger ${path()}/t${name()} service attach ${service()}`,
       () => `set trigger ${path()}/t${name()} args k=${random(9)}`,
       () => `rename workers ${name()} to ${name()}`,
-      () => `rename services s${name()} to s${name()}`,
+      () => `rename services ${service()} to ${service()}`,
       () => `rename directories ${path()} to ${path()}`,
       () => `rename trigger ${path()}/t${name()} to ${path()}/t${name()}`,
-      () => `delete ${pick(['workers ', 'services s'])}${name()}`,
+      () => `delete workers ${name()}`,
+      () => `delete services ${service()}`,
       () => `delete triggers ${path()}/t${name()}`,
       () => `delete directories ${path()}`,
     ];
