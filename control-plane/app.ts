@@ -19,6 +19,7 @@ import { registerProblems } from './http/problems.ts';
 import { registerInvites } from './invites/routes.ts';
 import type { KeyRing } from './keys/key-ring.ts';
 import { registerMailbox } from './mailbox/routes.ts';
+import { registerMaintenance } from './maintenance/routes.ts';
 import { registerPeople } from './people/routes.ts';
 import { registerPlans } from './plans/routes.ts';
 import { registerServices } from './services/routes.ts';
@@ -82,6 +83,7 @@ function registerRoutes(app: App, services: Services): void {
   registerUsers(app, services);
   registerInvites(app, services);
   registerMailbox(app, services);
+  registerMaintenance(app, services);
   registerWorkers(app, services);
   registerServices(app, services);
   registerDirectories(app, services);

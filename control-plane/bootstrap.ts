@@ -63,6 +63,11 @@ class Demo {
       `insert into triggerfs.users (identity, secret_hash) values ('demo', crypt($1, gen_salt('bf', $2))) returning id`,
       [secret, passwordCost],
     );
+    // Somebody must be able to announce maintenance; operators that were named since stay the only ones.
+    await this.#client.query(
+      'update triggerfs.users set operator = true where id = $1 and not exists (select from triggerfs.users where operator)',
+      [user],
+    );
     await this.#client.query(`insert into triggerfs.memberships (team_id, user_id, role) values ($1, $2, 'owner') on conflict do nothing`, [
       team,
       user,

@@ -16,6 +16,7 @@ import type { RouteInfo } from './http/guard.ts';
 import { Housekeeping } from './jobs/housekeeping.ts';
 import { taskList } from './jobs/tasks.ts';
 import { KeyRing } from './keys/key-ring.ts';
+import { WorkerWatch } from './mailbox/worker-watch.ts';
 import { Mailer, type OutgoingMail } from './people/mailer.ts';
 
 /** Options of `startControlPlane`. */
@@ -107,8 +108,11 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
 function startHousekeeping(lifecycle: Lifecycle, { databaseUrl: url, log }: ControlPlaneOptions, keys: KeyRing): void {
   const owner = createPool({ url, max: 3, name: 'triggerfs-housekeeping', log });
   lifecycle.add('housekeeping database', () => owner.end());
-  const jobs = createPool({ url, role: 'triggerfs_jobs', max: 1, name: 'triggerfs-jobs', log });
+  const jobs = createPool({ url, role: 'triggerfs_jobs', max: 2, name: 'triggerfs-jobs', log });
   lifecycle.add('jobs database', () => jobs.end());
+  const watch = new WorkerWatch(new Database(jobs), log);
+  lifecycle.add('worker watch', () => watch.stop());
+  watch.start();
   const housekeeping = new Housekeeping(owner, taskList(new Database(jobs), keys), log);
   lifecycle.add('housekeeping', () => housekeeping.stop());
   housekeeping.start();

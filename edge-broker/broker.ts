@@ -7,6 +7,7 @@ import { createPool } from '../runtime/postgres/pool.ts';
 import { BulkWriter } from './directory/bulk-writer.ts';
 import { Directory } from './directory/directory.ts';
 import { Doorbell } from './directory/doorbell.ts';
+import { MaintenanceClock } from './directory/maintenance-clock.ts';
 import { Registration } from './directory/registration.ts';
 import { Dispatcher } from './dispatch/dispatcher.ts';
 import { Gateway } from './gateway/gateway.ts';
@@ -27,6 +28,8 @@ export interface BrokerOptions {
   readonly config: Config;
   readonly databaseUrl: string;
   readonly log: Logger;
+  /** Called once when announced maintenance begins: time to drain and start again. */
+  readonly onMaintenance?: () => void;
 }
 
 /** A running broker. */
@@ -46,7 +49,7 @@ export interface Broker extends Stoppable {
  * Its `stop` drains: peers are told, running work ends (up to [broker] drain), then the port closes.
  * @throws TriggerFsError TFS_CONFIG, or the database's error when the first read fails
  */
-export async function startBroker({ config, databaseUrl, log }: BrokerOptions): Promise<Broker> {
+export async function startBroker({ config, databaseUrl, log, onMaintenance }: BrokerOptions): Promise<Broker> {
   const section = config.broker;
   const identity = loadIdentity(configPath(config, section.keyfile));
   const lifecycle = new Lifecycle(log);
@@ -83,6 +86,11 @@ export async function startBroker({ config, databaseUrl, log }: BrokerOptions): 
     });
     directory.onChange((teamId) => {
       if (teamId === 0) sessions.announceBrokers();
+    });
+    const maintenance = new MaintenanceClock(() => onMaintenance?.());
+    lifecycle.add('maintenance clock', () => maintenance.stop());
+    directory.onChange((teamId) => {
+      if (teamId === 0) maintenance.update(directory.fleet.maintenances);
     });
     await directory.sync();
 

@@ -28,7 +28,11 @@ export async function main(argv: readonly string[]): Promise<void> {
     if (databaseUrl === undefined) throw new TriggerFsError('TFS_CONFIG', 'no database: set [broker] database or DATABASE_URL');
     const level = options.debug ? 'debug' : (env.logLevel ?? 'info');
     const log = createLogger({ name: 'triggerfs-broker', level, format: options.json ? 'json' : config.main.log_format });
-    const broker = await startBroker({ config, databaseUrl, log });
+    const onMaintenance = (): void => {
+      log.info('announced maintenance begins: draining, then starting again when supervised');
+      process.kill(process.pid, 'SIGTERM');
+    };
+    const broker = await startBroker({ config, databaseUrl, log, onMaintenance });
     runUntilSignal({ log, stop: broker.stop, limitMs: config.broker.drain + 10_000, withParent: true });
     if (options.json) process.stdout.write(`${JSON.stringify({ event: 'ready', broker: broker.endpoint, gateway: broker.gatewayUrl })}\n`);
   } catch (error) {

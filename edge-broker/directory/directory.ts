@@ -23,7 +23,14 @@ export class Directory {
   readonly #teamsByName = new Map<string, TeamConfig>();
   readonly #tokens = new Map<string, TeamConfig>();
   readonly #listeners: DirectoryListener[] = [];
-  #fleet: FleetConfig = { version: 0, brokers: [], channelKeys: new Map(), signingKeys: new Map(), revokedSessions: new Set() };
+  #fleet: FleetConfig = {
+    version: 0,
+    brokers: [],
+    channelKeys: new Map(),
+    signingKeys: new Map(),
+    revokedSessions: new Set(),
+    maintenances: [],
+  };
   #generation = 1;
   #syncing: Promise<void> | null = null;
   #again = false;

@@ -1,6 +1,13 @@
 import type { BrokerAddress } from '../../protocol/control.ts';
 
-/** What concerns all teams: brokers, keys and revocations. One consistent snapshot, replaced as a whole. */
+/** Maintenance that was announced. */
+export interface Maintenance {
+  readonly id: number;
+  /** Milliseconds since 1970, on this machine's clock. */
+  readonly startsAt: number;
+}
+
+/** What concerns all teams: brokers, keys, revocations and maintenance. One consistent snapshot, replaced as a whole. */
 export interface FleetConfig {
   readonly version: number;
   readonly brokers: readonly BrokerAddress[];
@@ -10,4 +17,6 @@ export interface FleetConfig {
   readonly signingKeys: ReadonlyMap<string, string>;
   /** Ids of sessions that were logged out. */
   readonly revokedSessions: ReadonlySet<string>;
+  /** Maintenance to come, and what began within the last minute. */
+  readonly maintenances: readonly Maintenance[];
 }

@@ -33,7 +33,7 @@ export async function loadTeam(pool: Pool, teamId: number): Promise<TeamConfig |
 /** Loads what concerns all teams. Channel and signing keys that have ended are left out. */
 export async function loadFleet(pool: Pool): Promise<FleetConfig> {
   const version = await pool.query<{ version: string }>('select version from triggerfs.config_version where team_id = 0');
-  const [brokers, channelKeys, signingKeys, revoked] = await Promise.all([
+  const [brokers, channelKeys, signingKeys, revoked, maintenances] = await Promise.all([
     pool.query<{ id: string; endpoint: string; public_key: string; region: string }>(
       `select id, endpoint, public_key, region from triggerfs.brokers where state = 'up' and beat_at > now() - interval '1 minute' order by started_at`,
     ),
@@ -42,6 +42,9 @@ export async function loadFleet(pool: Pool): Promise<FleetConfig> {
     ),
     pool.query<{ kid: string; public_key: string }>('select kid, public_key from triggerfs.signing_keys'),
     pool.query<{ session_id: string }>('select session_id from triggerfs.revoked_sessions where expires_at > now()'),
+    pool.query<{ id: number; ms: number }>(
+      `select id, extract(epoch from starts_at - now())::float8 * 1000 as ms from triggerfs.maintenances where starts_at > now() - interval '1 minute'`,
+    ),
   ]);
   return {
     version: Number(version.rows[0]?.version ?? 0),
@@ -49,6 +52,7 @@ export async function loadFleet(pool: Pool): Promise<FleetConfig> {
     channelKeys: new Map(channelKeys.rows.map((row) => [row.public_key, row.expires_at.getTime()])),
     signingKeys: new Map(signingKeys.rows.map((row) => [row.kid, row.public_key])),
     revokedSessions: new Set(revoked.rows.map((row) => row.session_id)),
+    maintenances: maintenances.rows.map((row) => ({ id: row.id, startsAt: Date.now() + row.ms })),
   };
 }
 

@@ -1,0 +1,47 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from '../../runtime/logging.ts';
+import type { Database } from '../database.ts';
+
+const PERIOD_MS = 10_000;
+/** Restarts and short interruptions are no news. */
+const PATIENCE_S = 30;
+
+/**
+ * Writes to the mailbox of a team when workers are lost for longer than half a minute, and when they are back.
+ * Every control-plane runs one; the database lets one of them work at a time.
+ */
+export class WorkerWatch {
+  readonly #database: Database;
+  readonly #log: Logger;
+  readonly #ending = new AbortController();
+  #loop: Promise<void> | null = null;
+
+  /** The database is used as `triggerfs_jobs`. */
+  constructor(database: Database, log: Logger) {
+    this.#database = database;
+    this.#log = log;
+  }
+
+  /** Starts in the background. */
+  start(): void {
+    this.#loop ??= this.#run();
+  }
+
+  /** Waits for a look that is under way. */
+  async stop(): Promise<void> {
+    this.#ending.abort();
+    await this.#loop;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#ending;
+    while (!signal.aborted) {
+      try {
+        await this.#database.rows(`select triggerfs.watch_workers($1 * interval '1 s')`, [PATIENCE_S]);
+      } catch (err) {
+        this.#log.debug({ err }, 'workers were not looked at');
+      }
+      await sleep(PERIOD_MS, undefined, { signal, ref: false }).catch(() => undefined);
+    }
+  }
+}
