@@ -1,7 +1,11 @@
 import { Readable } from 'node:stream';
 import type { ReadStream } from 'node:tty';
 
-const NEWLINES = /[\r\n]/;
+/** Keys that the console looks at before the line editor does: help, and the end of the input. */
+const SPECIAL = ['?', '\x04'];
+const ENTER = ['\r', '\n'];
+const TAB = '\t';
+const ESCAPE = '\x1b';
 
 /**
  * The keys of a terminal, on their way to the line editor. While a command runs they wait here, so that what is typed
@@ -15,7 +19,7 @@ export class Keyboard extends Readable {
   #pumping = false;
   #taker: ((key: string) => void) | null = null;
   #interrupted: (() => void) | null = null;
-  /** Looks at keys before the line editor gets them; true keeps them. */
+  /** Looks at a special key before the line editor gets it; true keeps it. */
   onKey: (key: string) => boolean = () => false;
 
   constructor(stdin: ReadStream) {
@@ -81,7 +85,6 @@ export class Keyboard extends Readable {
       this.#interrupted?.();
       return;
     }
-    if (!this.#held && this.#waiting === '' && this.onKey(keys)) return;
     this.#waiting += keys;
     void this.#pump();
   };
@@ -102,13 +105,27 @@ export class Keyboard extends Readable {
     if (this.#pumping) return;
     this.#pumping = true;
     while (!this.#held && this.#waiting !== '') {
-      const end = this.#waiting.search(NEWLINES);
-      const part = end < 0 ? this.#waiting : this.#waiting.slice(0, end + 1);
+      const part = nextPart(this.#waiting);
       this.#waiting = this.#waiting.slice(part.length);
-      this.push(part);
+      if (!SPECIAL.includes(part) || !this.onKey(part)) this.push(part);
       // The line that these keys complete begins to run meanwhile, which holds the rest.
       await new Promise((resolve) => setImmediate(resolve));
     }
     this.#pumping = false;
   }
+}
+
+/**
+ * A special key, or the text before the next one, up to and with the end of its line. Escape sequences may contain any key
+ * and are not divided. The line editor takes a tab with more text behind it for a pasted blank; others come one by one.
+ */
+function nextPart(keys: string): string {
+  if (keys.startsWith(ESCAPE)) return keys;
+  for (let at = 0; at < keys.length; at += 1) {
+    const key = keys[at] as string;
+    if (ENTER.includes(key)) return keys.slice(0, at + 1);
+    const stop = SPECIAL.includes(key) || (key === TAB && keys.slice(at).trim() === '');
+    if (stop) return keys.slice(0, Math.max(at, 1));
+  }
+  return keys;
 }

@@ -1,0 +1,106 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import type { TestContext } from 'node:test';
+import { until } from '../../support/wait.ts';
+
+/** Why tests with a terminal are skipped; false where tmux is there. */
+export const NO_TERMINAL: string | false = spawnSync('tmux', ['-V']).status === 0 ? false : 'tmux is not installed';
+
+/** A real terminal: a window of tmux, with a server of its own. */
+export class Terminal {
+  readonly #socket = `triggerfs-test-${randomBytes(6).toString('hex')}`;
+
+  /** Starts a program in a terminal that ends with the test. */
+  constructor(
+    t: Pick<TestContext, 'after'>,
+    command: readonly string[],
+    options: { env: Readonly<Record<string, string>>; columns?: number; rows?: number; cwd?: string },
+  ) {
+    const { env, columns = 200, rows = 50, cwd = '/' } = options;
+    const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+    const size = ['-x', String(columns), '-y', String(rows)];
+    const run = ['env', '-i', ...variables, ...command].map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ');
+    t.after(() => spawnSync('tmux', ['-L', this.#socket, 'kill-server']));
+    this.#tmux(
+      '-f',
+      '/dev/null',
+      'new-session',
+      '-d',
+      ...size,
+      '-c',
+      cwd,
+      run,
+      ';',
+      'set',
+      '-g',
+      'remain-on-exit',
+      'on',
+      ';',
+      'set',
+      '-g',
+      'history-limit',
+      '20000',
+    );
+  }
+
+  /** Types a text as it is. */
+  type(text: string): void {
+    this.#tmux('send-keys', '-l', '--', text);
+  }
+
+  /** Presses keys by tmux's names: `Enter`, `Tab`, `C-c`. */
+  press(...keys: readonly string[]): void {
+    this.#tmux('send-keys', ...keys);
+  }
+
+  /** Types a line, presses Enter and waits until the next prompt (a line that ends in `$ ` or `# `, or matches `prompt`) stands below it. */
+  async run(line: string, prompt: RegExp = /[$#]$/): Promise<void> {
+    const before = this.#lines().length;
+    this.type(line);
+    this.press('Enter');
+    await until(() => this.#lines().length > before && prompt.test(this.#lines().at(-1) ?? ''), {
+      timeoutMs: 30_000,
+      what: `a prompt after ${line}`,
+    });
+  }
+
+  /** Waits for a text on the screen. */
+  async see(wanted: RegExp, timeoutMs = 15_000): Promise<void> {
+    try {
+      await until(() => wanted.test(this.screen()), { timeoutMs, what: String(wanted) });
+    } catch {
+      throw new Error(`${wanted} is not on the screen:\n${this.screen()}`);
+    }
+  }
+
+  /** Everything printed so far, long lines whole. */
+  screen(): string {
+    return this.#tmux('capture-pane', '-p', '-J', '-S', '-');
+  }
+
+  /** Changes the size of the window. */
+  resize(columns: number, rows: number): void {
+    this.#tmux('resize-window', '-x', String(columns), '-y', String(rows));
+  }
+
+  /** The program has ended. */
+  get ended(): boolean {
+    return this.#tmux('list-panes', '-F', '#{pane_dead}').trim() === '1';
+  }
+
+  /** Exit code of the program. */
+  get exitCode(): number {
+    return Number(this.#tmux('list-panes', '-F', '#{pane_dead_status}').trim());
+  }
+
+  #lines(): string[] {
+    return this.screen()
+      .trimEnd()
+      .split('\n')
+      .map((line) => line.trimEnd());
+  }
+
+  #tmux(...args: readonly string[]): string {
+    return execFileSync('tmux', ['-L', this.#socket, ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+  }
+}
