@@ -87,12 +87,15 @@ export class Commits {
     });
   }
 
-  /** Keeps the pending commit. @throws TriggerFsError TFS_NOT_FOUND without one, TFS_FORBIDDEN when it is another's */
+  /**
+   * Keeps the pending commit, also late, as long as it was not rolled back: that is the way out when it cannot be.
+   * @throws TriggerFsError TFS_NOT_FOUND without one, TFS_FORBIDDEN when it is another's
+   */
   confirm(principal: Principal): Promise<number> {
     return this.#database.inTeam(principal.teamId, async (tx) => {
       await repository.serialize(tx, principal.teamId);
       const pending = await repository.pendingCommit(tx, principal.teamId);
-      if (pending === null || pending.isDue) throw new TriggerFsError('TFS_NOT_FOUND', 'no commit waits for its confirmation');
+      if (pending === null) throw new TriggerFsError('TFS_NOT_FOUND', 'no commit waits for its confirmation');
       if (pending.authorId !== principal.id && !isAdmin(principal)) {
         throw new TriggerFsError('TFS_FORBIDDEN', `the commit is ${pending.author}'s; only they and admins confirm it`);
       }

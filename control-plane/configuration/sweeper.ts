@@ -9,6 +9,8 @@ export class ConfirmationSweeper {
   readonly #commits: Commits;
   readonly #log: Logger;
   readonly #ending = new AbortController();
+  /** Why a team's rollback failed the last time: what goes on is logged once. */
+  #reasons = new Map<number, string>();
   #loop: Promise<void> | null = null;
 
   constructor(commits: Commits, log: Logger) {
@@ -31,14 +33,20 @@ export class ConfirmationSweeper {
     const { signal } = this.#ending;
     while (!signal.aborted) {
       try {
-        for (const { teamId, error } of await this.#commits.rollBackOverdue()) {
-          this.#log.error({ err: error, team: teamId }, 'an unconfirmed commit cannot be rolled back yet');
-        }
+        this.#report(await this.#commits.rollBackOverdue());
       } catch (err) {
         // The database is away: it is asked again, and nothing is forgotten meanwhile.
         this.#log.debug({ err }, 'unconfirmed commits were not looked at');
       }
       await sleep(PERIOD_MS, undefined, { signal, ref: false }).catch(() => undefined);
     }
+  }
+  #report(failed: readonly { teamId: number; error: unknown }[]): void {
+    const reasons = new Map(failed.map(({ teamId, error }) => [teamId, String(error)]));
+    for (const { teamId, error } of failed) {
+      if (this.#reasons.get(teamId) === String(error)) continue;
+      this.#log.error({ err: error, team: teamId }, 'an unconfirmed commit cannot be rolled back yet');
+    }
+    this.#reasons = reasons;
   }
 }

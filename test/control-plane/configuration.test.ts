@@ -245,7 +245,8 @@ suite('configuration', () => {
     for (const worker of ['a', 'b', 'c']) await results(commit(token, [`set workers identity ${worker}`], { comment: `made ${worker}` }));
     await rollBack(token, 1);
     const first = (await api.call('GET /v1/configuration/commits?limit=2', { token })).body as unknown as { items: object[]; next: number };
-    const second = (await api.call(`GET /v1/configuration/commits?limit=2&before=${first.next}`, { token })).body as typeof first;
+    const second = (await api.call(`GET /v1/configuration/commits?limit=2&before=${first.next}`, { token }))
+      .body as unknown as typeof first;
     const entries = [...first.items, ...second.items] as { [key: string]: unknown }[];
     assert.deepEqual(
       entries.map(({ author, address, kind, state, comment, commands }) => [author, address, kind, state, comment, commands]),
@@ -411,6 +412,26 @@ suite('configuration', () => {
     await rollBack(token, 1);
     assert.deepEqual(await view(token), before, 'a rollback takes the pending commit with it');
     assert.equal((await api.call('POST /v1/configuration/confirm', { token })).body.code, 'TFS_NOT_FOUND');
+  });
+
+  test('the plan’s limit names its line; a rollback beyond it waits, and may be confirmed instead', async () => {
+    const { name, token } = await freshTeam();
+    const plan = (plan: string): Promise<unknown> => api.sql('update triggerfs.teams set plan = $2 where name = $1', [name, plan]);
+    const workers = ['a', 'b', 'c'].map((worker) => `set workers identity ${worker}`);
+    await plan('free');
+    const refused = await commit(token, workers);
+    assert.equal(refused.body.code, 'TFS_LIMIT');
+    assert.match(String(refused.body.detail), /^line 3, "set workers identity c": /);
+    await plan('unlimited');
+    await results(commit(token, workers));
+    await results(commit(token, ['delete workers a', 'delete workers b'], { confirmMinutes: 1 }));
+    await plan('free');
+    await api.sql(`update triggerfs.configuration_commits set confirm_by = now() where state = 'pending'`);
+    const back = await api.call('POST /v1/configuration/rollback', { token, body: { number: 1 } });
+    assert.equal(back.body.code, 'TFS_LIMIT');
+    assert.deepEqual((await view(token)).commands, ['set workers identity c']);
+    assert.equal((await api.call('POST /v1/configuration/confirm', { token })).status, 200);
+    await results(commit(token, ['set workers identity d']));
   });
 
   test('commits at once end one after the other', async () => {
