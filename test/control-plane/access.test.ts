@@ -180,7 +180,7 @@ suite('access', () => {
       const nowhere = path === SESSION ? SESSION.replace(/1$/, '2') : /^\d+$/.test(path) ? '7777' : path.replace(/[a-z]\w*$/, 'nowhere');
       for (const caller of OUTSIDERS) {
         const [real, none] = [await call(route, caller), await call(route, caller, nowhere)];
-        const renamed = JSON.stringify(none.body).replaceAll(decodeURIComponent(nowhere), decodeURIComponent(path));
+        const renamed: string = JSON.stringify(none.body).replaceAll(decodeURIComponent(nowhere), decodeURIComponent(path));
         assert.deepEqual([real.status, JSON.stringify(real.body)], [none.status, renamed], `${route} for ${caller}`);
       }
     }

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { before, suite, test } from 'node:test';
 import type { PlanView } from '../../protocol/http/plan.ts';
+import { packageRoot } from '../../runtime/package-root.ts';
 import { type Answer, type Fixture, startFixture, suiteCleanup } from './fixture.ts';
 
 const INSERTS: Readonly<Record<string, string>> = {
@@ -53,6 +56,13 @@ suite('plans', () => {
     );
     assert.deepEqual(await api.sql('select distinct plan from triggerfs.teams'), [{ plan: 'unlimited' }]);
     await assert.rejects(setPlan('golden'), /teams_plan/);
+    const page = await readFile(join(packageRoot(), 'docs', 'teams.md'), 'utf8');
+    const documented = await api.sql(
+      `select '| ' || concat_ws(' | ', name, coalesce(teams::text, 'any'), coalesce(users::text, 'any'), coalesce(workers::text, 'any'),
+         coalesce(services::text, 'any'), coalesce(triggers::text, 'any'), case when public_services then 'yes' else 'no' end) || ' |' as row
+       from triggerfs.plans`,
+    );
+    for (const { row } of documented) assert.ok(page.includes(String(row)), `docs/teams.md: ${row}`);
   });
 
   test('one more than the plan allows is refused through the API and through SQL with the same message', async () => {

@@ -88,6 +88,12 @@ suite('letters about workers', () => {
     ]);
   });
 
+  test('housekeeping may look and sweep, and nothing else', async () => {
+    await api.sql(`set role triggerfs_jobs; select triggerfs.watch_workers(interval '30 s'), triggerfs.sweep_people()`);
+    await assert.rejects(api.sql(`set role triggerfs_jobs; select * from triggerfs.mails`), /permission denied/);
+    await assert.rejects(api.sql(`set role triggerfs_edge; select triggerfs.send_mail(1, null, 'x', 'x', 'x')`), /permission denied/);
+  });
+
   test('workers that were never here are not missed, and a silent broker holds nobody', async () => {
     await look();
     await pass(1000);
