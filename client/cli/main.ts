@@ -1,14 +1,17 @@
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { TriggerFsError } from '../../protocol/errors.ts';
+import type { MaintenanceView } from '../../protocol/http/maintenance.ts';
 import { formatHelp, parseArguments } from '../../runtime/arguments.ts';
 import { type Config, loadConfig } from '../../runtime/config/index.ts';
 import { type Environment, environment } from '../../runtime/environment.ts';
 import { exitWith } from '../../runtime/exit.ts';
 import { VERSION } from '../../runtime/version.ts';
+import { harmless } from '../program/terminal-text.ts';
 import { Connection } from './connection.ts';
 import { Console } from './console.ts';
 import { Repl } from './repl.ts';
+import { shownTime } from './screen/answer.ts';
 import type { ConsoleScreen } from './screen/console-screen.ts';
 import { Keyboard } from './screen/keyboard.ts';
 import { ScriptScreen } from './screen/script-screen.ts';
@@ -144,5 +147,7 @@ async function greet(console: Console, screen: ConsoleScreen): Promise<void> {
   const where = team === null ? 'in no team' : `in team ${team} (${role})`;
   screen.out.write(`triggerfs-cli (v${VERSION})\nLogged in as ${identity} ${where}. Type help or ? for help.\n`);
   if (team === null) screen.out.write('Make a team: configure, set teams name NAME, exit, request team switch NAME.\n');
+  const planned = await console.connection.list<MaintenanceView>('/v1/maintenance').catch(() => []);
+  for (const { startsAt, reason } of planned) screen.out.write(`Maintenance begins at ${shownTime(startsAt)}: ${harmless(reason)}\n`);
   if (unread > 0) screen.out.write(`You have ${unread} unread ${unread === 1 ? 'letter' : 'letters'}: see mail.\n`);
 }

@@ -31,6 +31,7 @@ const SOURCES: Readonly<Record<string, Source>> = {
   invite: { path: '/v1/invites', of: ({ email, identity }) => [email, identity].filter((name) => typeof name === 'string') },
   invitation: { path: '/v1/invitations', of: ({ id }) => [String(id)] },
   session: { path: '/v1/sessions', of: one('id') },
+  maintenance: { path: '/v1/maintenance', of: ({ id }) => [String(id)] },
   letter: { path: '/v1/mail', of: ({ id }) => [String(id)] },
   plugin: { path: '/v1/workers', of: ({ plugins }) => (Array.isArray(plugins) ? plugins.map(String) : []) },
 };
@@ -47,9 +48,9 @@ interface Entry {
 /** The names of what exists, for completion. They are kept, so that a key is answered at once also by a slow network. */
 export class Names {
   readonly #lists = new Map<string, Entry>();
-  readonly #connection: () => Connection;
+  readonly #connection: () => Pick<Connection, 'list'>;
 
-  constructor(connection: () => Connection) {
+  constructor(connection: () => Pick<Connection, 'list'>) {
     this.#connection = connection;
   }
 

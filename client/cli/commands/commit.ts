@@ -46,7 +46,7 @@ export const COMMIT: readonly Command[] = [
   },
   {
     pattern: 'rollback <number>',
-    doc: '0: forget what is collected; 1: back to before the last commit; 2: the one before; ...',
+    doc: '0 forgets what is collected, 1 goes back to before the last commit, 2 to the one before, and so on',
     modes: ['configure'],
     run: rollback,
   },

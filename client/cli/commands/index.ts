@@ -2,6 +2,7 @@ import type { Command } from '../command.ts';
 import { COMMIT } from './commit.ts';
 import { configurationCommands } from './configuration.ts';
 import { FILE } from './file.ts';
+import { MAINTENANCE } from './maintenance.ts';
 import { PEOPLE } from './people.ts';
 import { REQUEST } from './request.ts';
 import { SESSION } from './session.ts';
@@ -9,7 +10,7 @@ import { SHOW } from './show.ts';
 
 /** The one table of commands: the console, scripts, completion, help and docs/console.md read it. */
 export function commands(): readonly Command[] {
-  return [...SESSION, ...SHOW, ...REQUEST, ...PEOPLE, ...FILE, ...COMMIT, ...configurationCommands()];
+  return [...SESSION, ...SHOW, ...REQUEST, ...PEOPLE, ...MAINTENANCE, ...FILE, ...COMMIT, ...configurationCommands()];
 }
 
 /** Lines of help for words that begin several commands. */

@@ -151,7 +151,7 @@ export class CommandTree<C extends Syntax> {
 
   #branchesOf(node: Node<C>): Possibility[] {
     return node.branches.flatMap(({ slot, node: child }): Possibility[] => {
-      const doc = child.command?.doc ?? '';
+      const doc = child.command?.doc ?? onlyDoc(child);
       if (slot.kind === 'value') return [{ text: `<${slot.name}>`, doc, value: slot.name }];
       if (slot.kind === 'choice') return slot.words.map((text) => ({ text, doc, value: null }));
       const [text = ''] = slot.words;
@@ -159,6 +159,13 @@ export class CommandTree<C extends Syntax> {
       return [{ text, doc: topic ?? doc, value: null }];
     });
   }
+}
+
+/** Help of the one command behind a word; empty where there are several. */
+function onlyDoc<C extends Syntax>(node: Node<C>): string {
+  const [branch, ...others] = node.branches;
+  if (branch === undefined || others.length > 0) return '';
+  return branch.node.command?.doc ?? onlyDoc(branch.node);
 }
 
 type Found<C> = { readonly slot: Slot; readonly node: Node<C>; readonly text: string };

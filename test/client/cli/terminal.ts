@@ -58,19 +58,13 @@ export class Terminal {
     const before = this.#lines().length;
     this.type(line);
     this.press('Enter');
-    await until(() => this.#lines().length > before && prompt.test(this.#lines().at(-1) ?? ''), {
-      timeoutMs: 30_000,
-      what: `a prompt after ${line}`,
-    });
+    const arrived = (): boolean => this.#lines().length > before && prompt.test(this.#lines().at(-1) ?? '');
+    await this.#wait(arrived, `a prompt after ${line}`, 30_000);
   }
 
   /** Waits for a text on the screen. */
   async see(wanted: RegExp, timeoutMs = 15_000): Promise<void> {
-    try {
-      await until(() => wanted.test(this.screen()), { timeoutMs, what: String(wanted) });
-    } catch {
-      throw new Error(`${wanted} is not on the screen:\n${this.screen()}`);
-    }
+    await this.#wait(() => wanted.test(this.screen()), String(wanted), timeoutMs);
   }
 
   /** Everything printed so far, long lines whole. */
@@ -91,6 +85,14 @@ export class Terminal {
   /** Exit code of the program. */
   get exitCode(): number {
     return Number(this.#tmux('list-panes', '-F', '#{pane_dead_status}').trim());
+  }
+
+  async #wait(condition: () => boolean, what: string, timeoutMs: number): Promise<void> {
+    try {
+      await until(condition, { timeoutMs, what });
+    } catch {
+      throw new Error(`not on the screen: ${what}\n${this.screen().trimEnd()}`);
+    }
   }
 
   #lines(): string[] {
