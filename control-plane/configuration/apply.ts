@@ -11,7 +11,8 @@ import * as services from '../services/repository.ts';
 import { changeTeam } from '../teams/repository.ts';
 import * as triggers from '../triggers/repository.ts';
 import * as workers from '../workers/repository.ts';
-import { type BareWorker, existsNamed, findBareWorker } from './repository.ts';
+import { existsNamed } from './repository.ts';
+import { type NamedWorker, WorkerNames } from './worker-names.ts';
 
 /** What applying an operation tells its author. */
 export type Outcome = Pick<CommandResult, 'notice' | 'worker'>;
@@ -29,6 +30,7 @@ const NEW_DIRECTORY = 0o775;
 export class Applier {
   readonly #tx: Transaction;
   readonly #principal: Principal;
+  #workerNames: WorkerNames | null = null;
   /** The service that workers are being attached to: reading a thousand of them for each one more would be slow. */
   #attaching: { readonly name: string; readonly service: services.ServiceRow; readonly workers: Set<string> } | null = null;
 
@@ -59,7 +61,7 @@ export class Applier {
 
   async #create(operation: Of<'create'>): Promise<Outcome> {
     const { object, name, settings } = operation;
-    const exists = await existsNamed(this.#tx, this.#principal, object, name);
+    const exists = object === 'workers' ? (await this.#names()).has(name) : await existsNamed(this.#tx, this.#principal, object, name);
     const token = exists ? null : await this.#insert(operation);
     if (Object.keys(settings).length > 0) await this.#change({ verb: 'change', object, name, settings });
     return {
@@ -73,7 +75,7 @@ export class Applier {
     const [tx, principal] = [this.#tx, this.#principal];
     switch (object) {
       case 'workers':
-        return (await workers.createWorker(tx, principal, { identity: name, description: '' })).token;
+        return this.#insertWorker(name);
       case 'services':
         await services.createService(tx, principal, name);
         return null;
@@ -86,6 +88,12 @@ export class Applier {
       default:
         throw elsewhere(object);
     }
+  }
+
+  async #insertWorker(identity: string): Promise<string> {
+    const { id, token } = await workers.createWorker(this.#tx, this.#principal, { identity, description: '' });
+    (await this.#names()).add({ id, identity, ownerId: this.#principal.id });
+    return token;
   }
 
   async #change({ object, name, settings }: Of<'change'>): Promise<Outcome> {
@@ -126,7 +134,7 @@ export class Applier {
   async #serviceWorker({ verb, name, item }: Of<'attach' | 'detach'>): Promise<Outcome> {
     const [tx, principal] = [this.#tx, this.#principal];
     const { service, workers: members } = await this.#membersOf(name);
-    const worker = await findBareWorker(tx, principal.teamId, item);
+    const worker = (await this.#names()).find(item);
     const attached = members.has(worker.identity);
     if (verb === 'attach') {
       if (attached) return note(`the worker ${worker.identity} is attached to ${service.name} already`);
@@ -191,8 +199,7 @@ export class Applier {
     const [tx, { teamId }] = [this.#tx, this.#principal];
     switch (object) {
       case 'workers':
-        await workers.deleteWorker(tx, teamId, (await this.#worker(name)).id);
-        return SILENT;
+        return this.#deleteWorker(name);
       case 'services':
         await services.deleteService(tx, teamId, (await this.#service(name)).id);
         return SILENT;
@@ -215,8 +222,7 @@ export class Applier {
         await changeTeam(tx, principal.teamId, { name: to });
         return SILENT;
       case 'workers':
-        await workers.changeWorker(tx, principal.teamId, (await this.#worker(name)).id, { identity: to });
-        return note(`the worker now logs in as ${to}: rename its section in triggerfs.toml`);
+        return this.#renameWorker(name, to);
       case 'services':
         await services.changeService(tx, principal.teamId, (await this.#service(name)).id, { name: to });
         return SILENT;
@@ -235,8 +241,29 @@ export class Applier {
     }
   }
 
-  async #worker(name: string): Promise<BareWorker> {
-    const worker = await findBareWorker(this.#tx, this.#principal.teamId, name);
+  async #deleteWorker(name: string): Promise<Outcome> {
+    const worker = await this.#worker(name);
+    await workers.deleteWorker(this.#tx, this.#principal.teamId, worker.id);
+    (await this.#names()).remove(worker);
+    return SILENT;
+  }
+
+  async #renameWorker(name: string, to: string): Promise<Outcome> {
+    const worker = await this.#worker(name);
+    await workers.changeWorker(this.#tx, this.#principal.teamId, worker.id, { identity: to });
+    const names = await this.#names();
+    names.remove(worker);
+    names.add({ ...worker, identity: to });
+    return note(`the worker now logs in as ${to}: rename its section in triggerfs.toml`);
+  }
+
+  async #names(): Promise<WorkerNames> {
+    this.#workerNames ??= await WorkerNames.read(this.#tx, this.#principal.teamId);
+    return this.#workerNames;
+  }
+
+  async #worker(name: string): Promise<NamedWorker> {
+    const worker = (await this.#names()).find(name);
     assertMayChange(this.#principal, worker.ownerId, `the worker ${worker.identity}`);
     return worker;
   }

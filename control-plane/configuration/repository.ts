@@ -1,13 +1,12 @@
 import { formatOperation } from '../../protocol/configuration/format.ts';
 import type { ObjectName } from '../../protocol/configuration/operations.ts';
 import { describeTeam } from '../../protocol/configuration/team.ts';
-import { TriggerFsError } from '../../protocol/errors.ts';
 import type { CommitView, ConfigurationLock, PendingCommit } from '../../protocol/http/configuration.ts';
 import { isAdmin, type Principal } from '../auth/principal.ts';
 import type { Transaction } from '../database.ts';
 import { listDirectories } from '../directories/repository.ts';
 import { listServices } from '../services/repository.ts';
-import { iso, oneOf, visible } from '../sql.ts';
+import { iso, visible } from '../sql.ts';
 import { currentTeam } from '../teams/repository.ts';
 import { listTriggers } from '../triggers/repository.ts';
 import { listWorkers } from '../workers/repository.ts';
@@ -28,9 +27,8 @@ const COMMITS = `select c.id, ${iso('c.created_at')} as "createdAt", c.author, c
     ${iso('c.confirm_by')} as "confirmBy", c.comment, c.commands
   from triggerfs.configuration_commits c where c.team_id = $1`;
 
-/** Of these is known whether one with exactly this name or path exists and is seen by the caller ($2, and $3 for admins). */
+/** Where to look for one with exactly this name or path that is there and seen by the caller ($2, and $3 for admins). */
 const NAMED: Readonly<Partial<Record<ObjectName, string>>> = {
-  workers: 'triggerfs.workers x where x.team_id = $1 and lower(x.identity) = lower($4)',
   services: `triggerfs.services x where x.team_id = $1 and lower(x.name) = lower($4) and ${visible('x', '$2', '$3')}`,
   directories: 'triggerfs.directories x where x.team_id = $1 and x.path = $4',
   triggers: `triggerfs.triggers x join triggerfs.directories d on d.team_id = x.team_id and d.id = x.directory_id
@@ -44,23 +42,6 @@ export async function existsNamed(tx: Transaction, principal: Principal, object:
   // The types say that $2 and $3 are there even where a table shows everything.
   const sql = `select from ${from} and $2::integer is not null and $3::boolean is not null`;
   return (await tx.rows(sql, [principal.teamId, principal.id, isAdmin(principal), name])).length > 0;
-}
-
-/** A worker without what it is doing, which a text of a thousand workers would ask for a thousand times. */
-export interface BareWorker {
-  readonly id: number;
-  readonly identity: string;
-  readonly ownerId: number | null;
-}
-
-/** A worker by identity or id. @throws TriggerFsError TFS_NOT_FOUND */
-export async function findBareWorker(tx: Transaction, teamId: number, name: string): Promise<BareWorker> {
-  const [worker] = await tx.rows<BareWorker>(
-    `select w.id, w.identity, w.owner_id as "ownerId" from triggerfs.workers w where w.team_id = $1 and ${oneOf(name, 'w.identity', 'w.id', '$2')}`,
-    [teamId, name],
-  );
-  if (worker === undefined) throw new TriggerFsError('TFS_NOT_FOUND', `the team has no worker ${name}`);
-  return worker;
 }
 
 /** The configuration as far as the caller sees it, as commands. */

@@ -493,6 +493,26 @@ suite('configuration', () => {
     assert.ok(rollbacks > 20);
   });
 
+  test('a commit raises the version for brokers once, and a savepoint taken back does not swallow it', async () => {
+    const { name, token } = await freshTeam();
+    const version = async (): Promise<number> => {
+      const [row] = await api.sql<{ version: string }>(
+        'select v.version from triggerfs.config_version v join triggerfs.teams t on t.id = v.team_id where t.name = $1',
+        [name],
+      );
+      return Number(row?.version);
+    };
+    const first = await version();
+    await results(commit(token, TEAM));
+    assert.equal(await version(), first + 1);
+    const change = (description: string): string => `update triggerfs.teams set description = '${description}' where name = '${name}';`;
+    await api.sql(`begin; savepoint s; ${change('x')} rollback to savepoint s; ${change('y')} commit`);
+    assert.equal(await version(), first + 2);
+    await api.sql(`begin; ${change('x')} rollback`);
+    await api.sql(change('z'));
+    assert.equal(await version(), first + 3);
+  });
+
   test('other teams see and change nothing of it', async () => {
     const { token } = await freshTeam();
     await results(commit(token, ['set workers identity secret-worker'], { confirmMinutes: 5 }));
