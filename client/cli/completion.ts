@@ -4,6 +4,9 @@ import { splitTyped, type Word } from './grammar/line.ts';
 import type { Names } from './names.ts';
 import { PIPES } from './screen/pipes.ts';
 
+/** Of the first column of help. */
+const MAX_WIDTH = 46;
+
 /** Words that the last one may become, and that last word. */
 export type Completion = readonly [candidates: readonly string[], begun: string];
 
@@ -31,10 +34,13 @@ export function possibilities(line: string, tree: CommandTree<Syntax>): string[]
   return ['Possible completions:', ...helpLines([...end, ...next])];
 }
 
-/** Two aligned columns. */
+/** Two aligned columns; what is too long for the first has its help below. */
 export function helpLines(entries: readonly Pick<Possibility, 'text' | 'doc'>[]): string[] {
-  const width = Math.max(...entries.map(({ text }) => text.length));
-  return entries.map(({ text, doc }) => `  ${text.padEnd(width)}  ${doc}`.trimEnd());
+  const width = Math.max(...entries.map(({ text }) => (text.length > MAX_WIDTH ? 0 : text.length)));
+  return entries.flatMap(({ text, doc }) => {
+    if (text.length <= width) return [`  ${text.padEnd(width)}  ${doc}`.trimEnd()];
+    return doc === '' ? [`  ${text}`] : [`  ${text}`, `  ${' '.repeat(width)}  ${doc}`];
+  });
 }
 
 /** `help show` is completed as `show`. */

@@ -175,12 +175,17 @@ export class Console implements Shell {
     const wanted = rest.map(({ text }) => text).join(' ');
     const found = this.#commands.filter(({ modes, pattern }) => modes.includes(this.#mode) && plain(pattern).startsWith(wanted));
     if (found.length === 0) return possibilities(`${wanted} `, this.tree);
-    return helpLines(found.map(({ pattern, options, doc }) => ({ text: plain(pattern) + optionText(options), doc })));
+    return commandHelp(found);
   }
 }
 
+/** Commands with what they do, a line for each. */
+export function commandHelp(listed: readonly Command[]): string[] {
+  return helpLines(listed.map(({ pattern, options, doc }) => ({ text: plain(pattern) + optionText(options), doc })));
+}
+
 /** A pattern without the other words for the same. */
-export function plain(pattern: string): string {
+function plain(pattern: string): string {
   return pattern
     .split(' ')
     .map((part) => (part.startsWith('<') ? part.replace(/^<[a-z-]+:(.+)>$/, '$1') : (part.split('|')[0] as string)))
@@ -188,7 +193,7 @@ export function plain(pattern: string): string {
 }
 
 /** ` [timeout <duration>]` for each named setting. */
-export function optionText(options: Command['options']): string {
+function optionText(options: Command['options']): string {
   return Object.entries(options ?? {})
     .map(([name, { value, choices }]) => ` [${name} ${choices === undefined ? `<${value}>` : choices.join('|')}]`)
     .join('');

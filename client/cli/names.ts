@@ -21,8 +21,6 @@ const one =
 const SOURCES: Readonly<Record<string, Source>> = {
   worker: { path: '/v1/workers', of: one('identity') },
   service: { path: '/v1/services', of: one('name') },
-  // A trigger file is attached to a service, not to a worker.
-  'attached-service': { path: '/v1/services', of: one('name') },
   trigger: { path: '/v1/triggers', of: one('path') },
   directory: { path: '/v1/directories', of: one('path') },
   user: { path: '/v1/users', of: one('identity') },
@@ -63,7 +61,6 @@ export class Names {
       const reading = this.#read(source.path, entry);
       if (entry.readAt === Number.NEGATIVE_INFINITY) await withinLimit(reading);
     }
-    // A trigger is also called by its file name, and a worker's identity is a service.
     const names = new Set(entry.items.flatMap(source.of));
     return [...names].toSorted();
   }

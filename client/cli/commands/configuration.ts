@@ -75,7 +75,7 @@ function setCommands(object: ObjectName): Syntax[] {
 function listCommands(object: ObjectName): Syntax[] {
   return Object.entries(LISTS[object] ?? {}).flatMap(([list, { add, remove, of, doc }]): Syntax[] => {
     const subject = `set ${wordOf(object)} ${valueName(object)} ${list}`;
-    const item = `<${list === 'service' ? 'attached-service' : OBJECTS_OF[of]}>`;
+    const item = `<${OBJECTS_OF[of]}>`;
     const commands: Syntax[] = [
       { pattern: `${subject} ${add} ${item}`, doc },
       { pattern: `${subject} ${remove} ${item}`, doc: 'Remove it' },
