@@ -56,6 +56,13 @@ export class BrokerProcess {
     this.address = { id, endpoint: ready, publicKey, region: 'default' };
   }
 
+  /** Waits until the process has ended by itself; returns its exit code. */
+  async ended(): Promise<number | null> {
+    const child = this.#child;
+    await until(() => child === null || child.exitCode !== null || child.signalCode !== null, { what: `${this.name} ends` });
+    return child?.exitCode ?? null;
+  }
+
   /** Sends a signal and waits for the end of the process; returns its exit code. */
   async kill(signal: NodeJS.Signals): Promise<number | null> {
     const child = this.#child;
