@@ -329,6 +329,20 @@ suite('configuration', () => {
     assert.equal((await logInAs(name, 'demo02', String(rotated.body.token))).status, 200, 'demo01 is called demo02 again');
   });
 
+  test('a team gets its name back, unless another one has it now', async () => {
+    const { name, token } = await freshTeam();
+    const nameNow = async (): Promise<unknown> => (await api.call('GET /v1/whoami', { token })).body.team;
+    await results(commit(token, [`rename teams ${name} to ${name}-new`, 'set workers identity w']));
+    assert.equal(await nameNow(), `${name}-new`);
+    await rollBack(token, 1);
+    assert.equal(await nameNow(), name);
+    await rollBack(token, 1);
+    await api.sql('insert into triggerfs.teams (name) values ($1)', [name]);
+    await rollBack(token, 1);
+    assert.equal(await nameNow(), `${name}-new`);
+    assert.deepEqual((await view(token)).commands, [], 'the rest is restored');
+  });
+
   test('a worker made anew in the meantime keeps its new token', async () => {
     const { name, token } = await freshTeam();
     await results(commit(token, ['set workers identity w', 'set services name s', 'set services s workers add w']));
