@@ -125,6 +125,21 @@ suite('sign-up', () => {
     ]);
   });
 
+  test('who writes an address down learns nothing about its owner and takes nothing from them', async () => {
+    await account('judy');
+    const owner = await api.tokenOf('owner', 'b');
+    for (const [identity, email] of [
+      ['copycat', 'Judy@example.org'],
+      ['somebody', 'unused@example.org'],
+    ]) {
+      const made = await api.call('POST /v1/users', { token: owner, body: { identity, email, secret: 'the password of both' } });
+      assert.deepEqual([made.status, made.body.email], [201, email]);
+    }
+    assert.equal((await logIn('judy@example.org')).body.identity, 'judy');
+    assert.equal((await logIn('judy@example.org', 'the password of both')).body.code, 'TFS_BAD_CREDENTIALS');
+    await assert.rejects(api.sql(`update triggerfs.users set signed_up = true where identity = 'copycat'`), /users_email/);
+  });
+
   test('five tries for a code, counted also when they come at once; then another one must be sent', async () => {
     await signUp('frank');
     const good = codeFor('frank@example.org');
