@@ -2,6 +2,7 @@ import { type Context, Router } from 'zeromq';
 import { TriggerFsError } from '../../protocol/errors.ts';
 import { LIMITS } from '../../protocol/limits.ts';
 import type { Logger } from '../../runtime/logging.ts';
+import { SocketMonitor } from '../../runtime/wire/socket-monitor.ts';
 import { ZAP_DOMAIN } from './admission.ts';
 import { PeerOutbox } from './peer-outbox.ts';
 
@@ -38,6 +39,7 @@ export class Transport {
   #sending = false;
   #retryTimer: NodeJS.Timeout | null = null;
   #closed = false;
+  #monitor: SocketMonitor | null = null;
   #receiving: Promise<void> = Promise.resolve();
 
   constructor(context: Context, keys: CurveKeys, events: TransportEvents, log: Logger) {
@@ -70,7 +72,9 @@ export class Transport {
       throw new TriggerFsError('TFS_CONFIG', `cannot listen on ${address}: ${(cause as Error).message}`, { cause });
     }
     this.#receiving = this.#receive();
-    this.#socket.events.on('disconnect', this.#events.disconnected);
+    this.#monitor = new SocketMonitor(this.#socket, (type) => {
+      if (type === 'disconnect') this.#events.disconnected();
+    });
     // A socket for both families reports IPv4 addresses in their IPv6 form; peers and people know the plain one better.
     return this.#socket.lastEndpoint?.replace(/\[::ffff:([\d.]+)\]/, '$1') ?? address;
   }
@@ -101,6 +105,7 @@ export class Transport {
     if (this.#retryTimer !== null) clearTimeout(this.#retryTimer);
     this.#socket.linger = 500;
     this.#socket.close();
+    this.#monitor?.release();
     await this.#receiving;
   }
 

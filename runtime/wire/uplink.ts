@@ -8,9 +8,19 @@ import { Layout, RecordType } from '../../protocol/records.ts';
 import type { Log } from '../logging.ts';
 import { Backoff } from './backoff.ts';
 import { Outbox } from './outbox.ts';
+import { SocketMonitor } from './socket-monitor.ts';
 
 /** How long a stop waits until what is collected was sent, and the transport after that. */
 const STOP_MS = 500;
+
+/** What ZeroMQ's events mean for a session. */
+const CONNECTION_ENDS: Readonly<Record<string, string>> = {
+  disconnect: 'connection closed by the broker',
+  close: 'connection refused',
+  'handshake:error:auth': 'the broker does not admit this channel key',
+  'handshake:error:protocol': 'handshake failed: wrong broker key?',
+  'handshake:error:other': 'handshake failed',
+};
 
 /** What an uplink needs for one connection attempt; asked for anew each time, so that keys and tokens may change. */
 export interface UplinkCredentials {
@@ -68,6 +78,7 @@ export class Uplink {
   #state: 'stopped' | 'connecting' | 'ready' | 'waiting' = 'stopped';
   #socket: Dealer | null = null;
   #outbox: Outbox | null = null;
+  #monitor: SocketMonitor | null = null;
   #draining = false;
   #lastReceived = 0;
   #lastTick = 0;
@@ -154,14 +165,10 @@ export class Uplink {
       curveSecretKey: channelKey.secretKey,
     });
     this.#socket = socket;
-    const ended = (reason: string) => (): void => {
-      if (this.#socket === socket) this.#lose(reason);
-    };
-    socket.events.on('disconnect', ended('connection closed by the broker'));
-    socket.events.on('close', ended('connection refused'));
-    socket.events.on('handshake:error:auth', ended('the broker does not admit this channel key'));
-    socket.events.on('handshake:error:protocol', ended('handshake failed: wrong broker key?'));
-    socket.events.on('handshake:error:other', ended('handshake failed'));
+    this.#monitor = new SocketMonitor(socket, (type) => {
+      const reason = CONNECTION_ENDS[type];
+      if (reason !== undefined && this.#socket === socket) this.#lose(reason);
+    });
     this.#outbox = new Outbox(
       (batch) => socket.send(batch),
       (error) => {
@@ -266,6 +273,8 @@ export class Uplink {
     if (socket === null) return;
     socket.linger = linger;
     socket.close();
+    this.#monitor?.release();
+    this.#monitor = null;
   }
 
   #clearTimer(): void {
