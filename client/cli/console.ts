@@ -133,6 +133,7 @@ export class Console implements Shell {
     const before = this.#connection;
     this.#connection = connection;
     this.names.forget();
+    this.#candidate = [];
     await before.stop();
     await this.look();
   }

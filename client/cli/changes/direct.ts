@@ -12,6 +12,7 @@ export async function applyDirectly(call: Call, operation: Operation): Promise<A
     return created(object, name, await send(call, 'POST', `/v1/${object}`, createBody(object, name, operation.settings)));
   const path = `/v1/${object}/${encodeURIComponent(object === 'invites' ? await inviteId(call, name) : name)}`;
   if (verb === 'change') await send(call, 'PATCH', path, operation.settings);
+  else if (verb === 'delete' && object === 'teams') return deleteTeam(call, name, path);
   else if (verb === 'delete') await send(call, 'DELETE', path);
   else throw new TriggerFsError('TFS_USAGE', `${object} cannot ${verb}`);
   return null;
@@ -34,6 +35,17 @@ function created(object: ObjectName, name: string, made: unknown): Answer | null
   }
   if (object === 'teams') return text([`You own the team ${name} now. To work in it, enter: request team switch ${name}`], made);
   return object === 'invites' ? text([`${name} is invited.`], made) : null;
+}
+
+/** Everything in it goes with it, so a person is asked; the console goes on without a team. */
+async function deleteTeam(call: Call, name: string, path: string): Promise<Answer | null> {
+  const { screen, shell, connection } = call;
+  if (screen.interactive && (await screen.ask(`The team goes with everything in it. Type its name to delete it: `, false)) !== name) {
+    return text(['Nothing was deleted.']);
+  }
+  await send(call, 'DELETE', path);
+  await shell.connect(await connection.inTeam(''));
+  return text([`The team ${name} is deleted.`]);
 }
 
 /** An invitation is named by its id, or by whom it invites. */
