@@ -3,13 +3,12 @@ import { type ErrorCode, TriggerFsError } from '../protocol/errors.ts';
 import type { Log } from '../runtime/logging.ts';
 import { Backoff } from '../runtime/wire/backoff.ts';
 import type { Flight, Outgoing } from './flight.ts';
+import { Pacing } from './pacing.ts';
 import type { ResponseRecorder } from './recorder.ts';
 import type { Message } from './spool/message.ts';
 import type { FileTree, TriggerNode } from './tree.ts';
 import type { Uplink, UplinkRoute } from './uplink.ts';
 
-/** Messages that come while others are on their way are gathered for this long: sending many costs hardly more than one. */
-const GATHER_MS = 5;
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 2_000;
 
@@ -66,6 +65,9 @@ export class Lane {
   #routeEpoch = -1;
   #timer: NodeJS.Timeout | null = null;
   #gather: NodeJS.Timeout | null = null;
+  readonly #pacing = new Pacing();
+  /** When the message was accepted that was sent last; all younger ones wait. */
+  #lastAcceptedAt = 0;
   #reason = 'no broker could be reached';
   #reported = '';
   #stopped = false;
@@ -78,8 +80,8 @@ export class Lane {
 
   /** There are messages: the first goes at once, others are gathered. */
   notify(): void {
-    if (this.#inFlight === 0) this.pump();
-    else this.#gather ??= setTimeout(() => this.#gathered(), GATHER_MS);
+    this.#pacing.written();
+    this.#next();
   }
 
   /** Sends what may be sent now. */
@@ -134,7 +136,7 @@ export class Lane {
     if (this.#limit < this.#context.window) this.#limit = Math.min(this.#context.window, this.#limit * 2);
     this.#backoff.reset();
     this.#reported = '';
-    if (this.#state === 'flowing') this.notify();
+    if (this.#state === 'flowing') this.#next();
     else this.#pauseWhenAnswered();
   }
 
@@ -145,9 +147,18 @@ export class Lane {
     if (this.#gather !== null) clearTimeout(this.#gather);
   }
 
+  #next(): void {
+    if (this.#gather !== null) return;
+    if (this.#inFlight === 0 && this.#pacing.eager) this.pump();
+    else this.#gather = setTimeout(() => this.#gathered(), this.#pacing.gatherMs);
+  }
+
   #gathered(): void {
     this.#gather = null;
+    this.#pacing.step(this.#lastAcceptedAt);
     this.pump();
+    // In a burst no answer leads to the next step.
+    if (this.#pacing.burst) this.#next();
   }
 
   get #name(): string {
@@ -171,6 +182,7 @@ export class Lane {
       this.#hold(message, TriggerFsError.from(thrown).message);
       return;
     }
+    this.#lastAcceptedAt = message.acceptedAt;
     this.#inFlight += 1;
     this.#context.sent();
   }

@@ -1,20 +1,8 @@
-import { createRequire } from 'node:module';
 import { TriggerFsError } from '../protocol/errors.ts';
 import type { Log } from '../runtime/logging.ts';
-import { errnoNumber } from './errno.ts';
-import { type Handler, handlersOf, type Reply } from './handlers.ts';
+import { type Fuse, loadFuse } from './fuse-library.ts';
+import { handlersOf } from './handlers.ts';
 import type { Operations } from './operations/index.ts';
-
-/** The parts of fuse-native 2.2.6 that are used here; it comes without types. */
-interface FuseInstance {
-  mount(callback: (error: Error | null) => void): void;
-  unmount(callback: (error: Error | null) => void): void;
-}
-type Signal = (result: number, buffer: ArrayBufferLike) => void;
-interface FuseClass {
-  new (mountpoint: string, handlers: Readonly<Record<string, Handler>>, options: Readonly<Record<string, unknown>>): FuseInstance;
-  unmount: (mountpoint: string, callback: (error: Error | null) => void) => void;
-}
 
 /** How long an operation that asks the control-plane may take before its caller gets ETIMEDOUT. */
 const OPERATION_TIMEOUT_MS = 15_000;
@@ -30,7 +18,7 @@ const IMMEDIATE_ATTRIBUTES = ['getxattr', 'listxattr', 'setxattr', 'removexattr'
 export const MOUNT_OPTIONS = 'triggerfs,direct_io,big_writes,hard_remove,use_ino,attr_timeout=0.2,entry_timeout=0.2';
 
 /** Native threads may look at their mount after it is gone, so no instance is ever collected. */
-const everMounted: FuseInstance[] = [];
+const everMounted: Fuse[] = [];
 
 /** Options of `FuseMount.mount`. */
 export interface MountOptions {
@@ -44,20 +32,20 @@ export interface MountOptions {
   readonly log: Log;
 }
 
-/** A FUSE mount: the only user of fuse-native. Every request is answered exactly once, whatever a handler does. */
+/** A FUSE mount. Every request is answered exactly once, whatever a handler does. */
 export class FuseMount {
-  readonly #fuse: FuseInstance;
+  readonly #fuse: Fuse;
   #unmounting: Promise<void> | null = null;
 
-  private constructor(fuse: FuseInstance) {
+  private constructor(fuse: Fuse) {
     this.#fuse = fuse;
   }
 
   /** Mounts. @throws TriggerFsError TFS_MOUNT */
   static async mount(options: MountOptions): Promise<FuseMount> {
-    const Fuse = prepare(loadFuse(), options.unmount);
+    const FuseClass = loadFuse(options.unmount);
     const timeout = Object.fromEntries([...IMMEDIATE, ...IMMEDIATE_ATTRIBUTES].map((name) => [name, false]));
-    const fuse = new Fuse(options.mountpoint, handlersOf(options.operations, options.log), {
+    const fuse = new FuseClass(options.mountpoint, handlersOf(options.operations, options.log), {
       fsname: MOUNT_OPTIONS,
       defaultPermissions: true,
       allowOther: options.allowOther,
@@ -84,50 +72,4 @@ export class FuseMount {
     });
     return this.#unmounting;
   }
-}
-
-function loadFuse(): FuseClass {
-  try {
-    return createRequire(import.meta.url)('fuse-native') as FuseClass;
-  } catch (cause) {
-    throw new TriggerFsError('TFS_MOUNT', `cannot load libfuse: ${(cause as Error).message}`, { cause });
-  }
-}
-
-/**
- * Replaces what fuse-native does badly: it unmounts through a shell, and answers a too small attribute buffer with a
- * length beyond it, which makes libfuse read past its end; such a request is due ERANGE.
- */
-function prepare(Fuse: FuseClass, unmount: (mountpoint: string) => Promise<void>): FuseClass {
-  // fuse-native calls the method of its own class, not of a derived one.
-  Fuse.unmount = (mountpoint, callback) => {
-    unmount(mountpoint).then(
-      () => callback(null),
-      (error: Error) => callback(error),
-    );
-  };
-  return class extends Fuse {
-    _op_getxattr(signal: Signal, path: string, name: string, target: Buffer): void {
-      (this as unknown as { ops: { getxattr: (path: string, name: string, reply: Reply) => void } }).ops.getxattr(
-        path,
-        name,
-        (result, value) => signal(fill(target, result, value as Buffer | undefined), target.buffer),
-      );
-    }
-
-    _op_listxattr(signal: Signal, path: string, target: Buffer): void {
-      (this as unknown as { ops: { listxattr: (path: string, reply: Reply) => void } }).ops.listxattr(path, (result, value) => {
-        const list = Buffer.from((value as readonly string[] | undefined)?.map((name) => `${name}\0`).join('') ?? '');
-        signal(fill(target, result, list), target.buffer);
-      });
-    }
-  };
-}
-
-function fill(target: Buffer, result: number, value: Buffer | undefined): number {
-  if (result < 0 || value === undefined) return result;
-  // An empty target asks for the size.
-  if (target.length === 0) return value.length;
-  if (target.length < value.length) return errnoNumber('ERANGE');
-  return value.copy(target);
 }

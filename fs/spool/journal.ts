@@ -16,7 +16,7 @@ const PART_BYTES = PREFIX_BYTES + 8;
 const SCRATCH_BYTES = 256 * 1024;
 const KEEP_SCRATCH_BYTES = 1024 * 1024;
 /** A file that grew beyond this is cut back when it starts over. */
-const KEEP_FILE_BYTES = 16 * 1024 * 1024;
+const KEEP_FILE_BYTES = 32 * 1024 * 1024;
 
 /** Receives what a journal holds, in the order in which it was written. */
 export interface JournalReader {

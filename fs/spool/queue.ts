@@ -1,8 +1,8 @@
 import type { Message } from './message.ts';
 
 /** Messages of one trigger that are kept in memory; the rest waits in the database. */
-export const QUEUE_MESSAGES = 8192;
-export const QUEUE_BYTES = 4 * 1024 * 1024;
+export const QUEUE_MESSAGES = 32_768;
+export const QUEUE_BYTES = 8 * 1024 * 1024;
 
 /**
  * The messages of one trigger that nobody has taken yet, in order. It holds the oldest of them; once it is full it

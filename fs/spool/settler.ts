@@ -2,8 +2,8 @@ import type { Log } from '../../runtime/logging.ts';
 import type { Message, Part, StoredResponse } from './message.ts';
 import type { DeadLetter, SpoolStore } from './store.ts';
 
-/** Unanswered messages after which they are moved: a pause of about 10 ms. Most are answered long before. */
-const ENOUGH_LIVE = 8192;
+/** Unanswered messages after which they are moved: a pause of about 40 ms. Most are answered long before. */
+const ENOUGH_LIVE = 32_768;
 /** Rows to delete that are worth a transaction. */
 const ENOUGH_DELETIONS = 1024;
 /** Finished messages at the start of the list are let go in pieces of this size. */

@@ -15,7 +15,7 @@ import { SpoolStore } from './store.ts';
 /** What a message costs beside its payload, for the size limit. */
 const OVERHEAD_BYTES = 64;
 /** The journal is settled into the database when it holds this much. */
-const SETTLE_BYTES = 8 * 1024 * 1024;
+const SETTLE_BYTES = 16 * 1024 * 1024;
 /** A journal that cannot be settled may grow to this before writes are refused. */
 const JOURNAL_LIMIT_BYTES = 128 * 1024 * 1024;
 const IDLE_SETTLE_MS = 500;
@@ -308,13 +308,12 @@ export class Spool {
     return true;
   }
 
-  /** Runs once at the end of a turn, after the writer got its answer. */
   #schedule(): void {
-    if (this.#closed) return;
-    this.#turn ??= setImmediate(() => this.#endTurn());
+    if (!this.#closed) this.#turn ??= setImmediate(this.#endTurn);
   }
 
-  #endTurn(): void {
+  /** Passes on what came in, after the writer got its answer. */
+  readonly #endTurn = (): void => {
     this.#turn = null;
     for (const trigger of this.#woken) this.#options.onAccepted(trigger);
     this.#woken.clear();
@@ -322,7 +321,7 @@ export class Spool {
     const full = this.#settler.due || this.#journal.position >= SETTLE_BYTES;
     if (full && !this.#settler.failed) this.settle();
     else this.#settleLater();
-  }
+  };
 
   /** Makes answers outlast a crash; rows of settled messages go at the next settling. */
   #noteAnswered(): void {

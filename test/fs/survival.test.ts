@@ -182,7 +182,6 @@ test('what is in the way of a mount is said in one line', { skip: noFuse }, asyn
   const foreign = join(world.folder, 'foreign');
   mkdirSync(foreign);
   assert.equal(spawnSync('mount', ['-t', 'tmpfs', 'tmpfs', foreign]).status, 0);
-  t.after(() => spawnSync('umount', [foreign]));
   const cases: [mountpoint: string, reason: RegExp][] = [
     [full, /the directory is not empty \(TFS_MOUNT\)/],
     [join(full, 'file'), /TFS_MOUNT/],
@@ -191,8 +190,10 @@ test('what is in the way of a mount is said in one line', { skip: noFuse }, asyn
     [foreign, /another file system \(tmpfs\) is mounted there/],
     [world.folder, /triggerfs itself needs .* inside the mount/],
   ];
-  for (const [mountpoint, reason] of cases) {
-    await assert.rejects(world.mount({ folder, mountpoint }), reason);
+  try {
+    for (const [mountpoint, reason] of cases) await assert.rejects(world.mount({ folder, mountpoint }), reason);
+  } finally {
+    spawnSync('umount', [foreign]);
   }
   assert.deepEqual(await readdir(mounted.mountpoint), ['demo'], 'the one that was there goes on');
 });
