@@ -29,7 +29,7 @@ export class OutputLines {
 
 /** Makes control characters visible, so that output cannot steer the terminal it is printed on; tabs stay. */
 export function printable(line: string): string {
-  // biome would have the range escaped; the classes say it plainly: C0 without tab, DEL and C1.
+  // Cc: C0, DEL and C1.
   return line.replace(/\r$/, '').replace(/[\p{Cc}]/gu, (character) => {
     if (character === '\t') return character;
     return `\\x${(character.codePointAt(0) as number).toString(16).padStart(2, '0')}`;
