@@ -103,6 +103,11 @@ async function runInteractive(options: CommandLine, env: Environment): Promise<n
   const end = (): void => repl?.end();
   const screen = new TerminalScreen(keyboard, process.stdout, { colour: !env.noColor, onBroken: end });
   keyboard.open();
+  // Until there is a line editor, keys wait: a password typed too early must not end up in a line.
+  keyboard.hold(() => {
+    keyboard.close();
+    process.exit(INTERRUPTED);
+  });
   process.on('SIGTERM', end).on('SIGHUP', end);
   // A stray Ctrl-C between raw and cooked mode ends nothing.
   process.on('SIGINT', () => undefined);

@@ -60,6 +60,7 @@ export class Repl {
     repl.on('exit', () => this.#ended.resolve());
     keyboard.onKey = (key) => this.#key(key);
     await keepHistory(repl, env);
+    keyboard.release();
     this.#parts.console.names.prefetch();
     await this.#ended.promise;
     keyboard.onKey = () => false;

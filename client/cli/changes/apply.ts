@@ -27,6 +27,8 @@ export async function applyChange(call: Call, operation: Operation): Promise<Ans
 /** Adds commands to the candidate once the server has tried them. @throws TriggerFsError naming line and command */
 export async function addToCandidate(call: Call, commands: readonly string[]): Promise<void> {
   const candidate = [...call.shell.candidate, ...commands];
+  // Whoever goes on working keeps the others out for as long.
+  if (call.shell.editing === 'exclusive') await call.connection.call({ method: 'POST', path: '/v1/configuration/lock', body: {} });
   await check(call, candidate);
   call.shell.setCandidate(candidate);
 }

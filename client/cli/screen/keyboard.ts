@@ -1,8 +1,11 @@
 import { Readable } from 'node:stream';
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import type { ReadStream } from 'node:tty';
 
 /** Keys that the console looks at before the line editor does: help, and the end of the input. */
 const SPECIAL = ['?', '\x04'];
+/** How often it is looked whether the line editor, which may be busy, has taken the keys. */
+const CONSUMED_MS = 2;
 const ENTER = ['\r', '\n'];
 const TAB = '\t';
 const ESCAPE = '\x1b';
@@ -109,7 +112,8 @@ export class Keyboard extends Readable {
       this.#waiting = this.#waiting.slice(part.length);
       if (!SPECIAL.includes(part) || !this.onKey(part)) this.push(part);
       // The line that these keys complete begins to run meanwhile, which holds the rest.
-      await new Promise((resolve) => setImmediate(resolve));
+      await setImmediate();
+      while (this.readableLength > 0 && !this.destroyed) await sleep(CONSUMED_MS);
     }
     this.#pumping = false;
   }

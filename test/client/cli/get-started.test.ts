@@ -160,7 +160,7 @@ test('the Get Started chapter, from the sign-up to one hit', { skip: SKIP, timeo
   // Waiting shows in how often a line was asked for; what was asked for is the same.
   const screen = normal(terminal.screen())
     .replaceAll(/^.*\| match .*\n(?: .*\n)?/gm, '')
-    .replace(/^Pane is dead.*\n/m, '');
+    .replace(/^ended with 0\n/m, '');
   assert.equal(screen, golden('get-started.txt'));
 });
 

@@ -90,3 +90,15 @@ test('an answer is long when its lines, wrapped, fill the screen', () => {
   assert.equal(isLong(['a', 'b'], { rows: 3, columns: 10 }), false);
   assert.equal(isLong(['a', 'b'.repeat(11)], { rows: 3, columns: 10 }), true);
 });
+
+test('a table of 10,000 rows takes a moment only', () => {
+  const items = Array.from({ length: 10_000 }, (_, id) => ({ id, name: `worker-${id}` }));
+  const columns = [
+    { title: 'id', of: ({ id }: Row) => id },
+    ...Array.from({ length: 8 }, (_, at) => ({ title: `name${at}`, of: ({ name }: Row) => name })),
+  ];
+  const begun = performance.now();
+  const lines = render(table<Row>(columns, items), pipes(''), 1);
+  assert.equal(lines.length, 10_004);
+  assert.ok(performance.now() - begun < 2_000);
+});

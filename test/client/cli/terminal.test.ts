@@ -29,7 +29,7 @@ function tail(terminal: Terminal, count: number): string[] {
     .map((line) => line.trimEnd());
 }
 
-test('words and live names are completed, within 150 ms in a team with 1,000 workers', { skip: NO_TERMINAL }, async (t) => {
+test('words and live names are completed in a team with 1,000 workers', { skip: NO_TERMINAL }, async (t) => {
   const commands = Array.from({ length: 1000 }, (_, index) => `set workers identity node${String(index).padStart(4, '0')}`);
   await system.api('POST', '/v1/configuration/commit', { commands });
   t.after(() =>
@@ -49,8 +49,8 @@ test('words and live names are completed, within 150 ms in a team with 1,000 wor
   terminal.press('Tab', 'Tab');
   await until(() => /node0731/.test(terminal.screen()), { what: 'the names are listed' });
   const elapsed = performance.now() - pressed;
-  // tmux itself takes some of it, on a busy machine much of it.
-  assert.ok(elapsed < 150 + 350, `${elapsed} ms`);
+  // The console's own part, below 150 ms, is measured without a terminal; tmux and a busy machine add theirs.
+  assert.ok(elapsed < 1_000, `${elapsed} ms`);
   terminal.type('7');
   terminal.press('Tab', 'Enter');
   await terminal.see(/identity +node0737/);
@@ -170,4 +170,31 @@ test('the console survives a restart of the server and the end of its login', { 
   assert.deepEqual(tail(terminal, 2), ['Count: 1 lines', '(demo) demo@127.0.0.1$']);
   await terminal.run('request service demo plugin command/command command "echo after"');
   await terminal.see(/\] after/);
+});
+
+test('Ctrl-C and Ctrl-D at a question end it, and leave the terminal as it was', { skip: NO_TERMINAL }, async (t) => {
+  for (const key of ['C-c', 'C-d']) {
+    const terminal = new Terminal(t, cliCommand(system.ready.config, ['-identity', 'somebody']), { env: cliEnvironment() });
+    await terminal.see(/Password of somebody: *\n*$/);
+    terminal.type('half a pass');
+    terminal.press(key);
+    await until(() => terminal.ended, { what: 'the console ends' });
+    assert.equal(terminal.exitCode, 130);
+    assert.doesNotMatch(terminal.screen(), /half/);
+  }
+  const terminal = await start(t);
+  await terminal.run('request password change', /Current password:$/);
+  terminal.press('C-c');
+  await terminal.see(/cancelled .*\n(.*\n)*\(demo\) demo@127\.0\.0\.1\$ *\n*$/);
+});
+
+test('live output is filtered, and Ctrl-C leaves the pager', { skip: NO_TERMINAL }, async (t) => {
+  const terminal = await start(t, { rows: 20 });
+  await terminal.run('request service demo plugin command/command command "seq 1 3000" | match @demo01.*00$ | last 3');
+  await terminal.see(/\] 2800\n.*\] 2900\n.*\] 3000\n/);
+  terminal.type('help show');
+  terminal.press('Enter');
+  await terminal.see(/---\(more\)---/);
+  terminal.press('C-c');
+  await terminal.see(/\(demo\) demo@127\.0\.0\.1\$ *\n*$/);
 });
