@@ -98,7 +98,7 @@ ask_secret() {
 # ask_yes QUESTION: --yes says yes.
 ask_yes() {
   [ -z "$YES" ] || return 0
-  if [ "$UI" != plain ]; then widget --yesno "$1" 0 70; return; fi
+  if [ "$UI" != plain ]; then widget --yesno "$1" 8 70; return; fi
   printf '%s [Y/n]: ' "$1"
   read_line
   case ${ANSWER:-y} in [Yy]*) return 0 ;; *) return 1 ;; esac
@@ -181,7 +181,7 @@ post() {
   if ! answer=$(curl -q --silent --show-error --max-time 30 --request POST --header 'content-type: application/json' \
     --header @/dev/fd/3 --data-binary @- --write-out '\n%{http_code}' "$API$1" 2>&1 \
     3< <([ -z "${3-}" ] || printf 'authorization: Bearer %s\n' "$3") < <(printf '%s' "$2")); then
-    fail "$API does not answer: ${answer%$'\n'*}. Check the address, and that the server runs."
+    fail "$API does not answer: ${answer%%$'\n'*}. Check the address, and that the server runs."
     return
   fi
   HTTP_STATUS=${answer##*$'\n'}

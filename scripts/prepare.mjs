@@ -3,7 +3,7 @@
  * npm runs it after `npm ci`, possibly with an older Node than the pinned one; hence plain JavaScript.
  */
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -42,8 +42,12 @@ function link() {
     const program = join(root, file);
     if (!existsSync(program)) continue;
     chmodSync(program, 0o755);
-    rmSync(join(binaries, name), { force: true });
-    symlinkSync(relative(binaries, program), join(binaries, name));
+    // Links that are right stay: `npm pack` runs this too, beside programs that are in use.
+    const path = join(binaries, name);
+    const target = relative(binaries, program);
+    if (lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() && readlinkSync(path) === target) continue;
+    rmSync(path, { force: true });
+    symlinkSync(target, path);
   }
 }
 

@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test, { type TestContext } from 'node:test';
+import { environment } from '../../runtime/environment.ts';
+import { packageRoot } from '../../runtime/package-root.ts';
+import { readTable } from '../support/markdown.ts';
+import { Machine, SCRIPT } from './installer.ts';
+
+function machine(t: TestContext): Machine {
+  const folder = mkdtempSync(join(tmpdir(), 'triggerfs-installer-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  return new Machine(folder, 'home');
+}
+
+function exists(program: string): boolean {
+  return spawnSync(program, ['--version']).error === undefined;
+}
+
+test('bash reads the script, and shellcheck finds nothing', (t) => {
+  const syntax = spawnSync('bash', ['-n', SCRIPT], { encoding: 'utf8' });
+  assert.equal(syntax.status, 0, syntax.stderr);
+  if (!exists('shellcheck')) {
+    assert.ok(!environment().ci, 'CI must have shellcheck');
+    t.skip('install shellcheck (Debian package of this name)');
+    return;
+  }
+  const { status, stdout } = spawnSync('shellcheck', [SCRIPT], { encoding: 'utf8' });
+  assert.equal(status, 0, stdout);
+});
+
+test('docs/install.md lists the options of install.sh', async (t) => {
+  const { code, screen } = await machine(t).run(['--help']);
+  assert.equal(code, 0);
+  const inHelp = [...screen.matchAll(/^ {2}(--[a-z-]+(?: [A-Z]+)?) {2}/gm)].map(([, option]) => option).filter((name) => name !== '--help');
+  const page = readFileSync(join(packageRoot(), 'docs', 'install.md'), 'utf8');
+  const documented = readTable(page, ['option', 'meaning']).map(([option]) => option?.replaceAll('`', ''));
+  assert.deepEqual(documented, inHelp);
+});
+
+test('wrong options are explained and change nothing', async (t) => {
+  const here = machine(t);
+  const cases: [args: string[], message: RegExp][] = [
+    [['--no-such-option', 'x'], /unknown option --no-such-option; see --help/],
+    [['--team'], /--team needs a value/],
+    [['--services', 'worker,web'], /there is no service web, only control-plane, broker, worker, fs/],
+    [['dance'], /there is no step dance/],
+    [['--dir', '/opt/with "quotes"'], /--dir: .* has a character that is not allowed here/],
+  ];
+  for (const [args, message] of cases) {
+    const { code, screen } = await here.run(['--yes', ...args]);
+    assert.equal(code, 64, screen);
+    assert.match(screen, message);
+  }
+  assert.deepEqual(readdirSync(here.home), ['programs']);
+});
+
+test('what is missing is named, and so is the option that gives it', async (t) => {
+  const here = machine(t);
+  const closed = 'http://127.0.0.1:9';
+  const password = here.file('password', 'a good password');
+  const cases: [args: string[], message: RegExp][] = [
+    [['--api', closed, 'signup'], /Identity is missing; give --identity/],
+    [['--api', closed, '--identity', 'hp1', 'signup'], /the password is missing; give --password-file/],
+    [
+      ['--api', closed, '--identity', 'hp1', '--password-file', password, 'signup'],
+      /http:\/\/127\.0\.0\.1:9 does not answer: .*Check the address/,
+    ],
+    [['--identity', 'hp1', '--password-file', `${password}.txt`, 'team'], /cannot read .*password\.txt/],
+    [['--api', 'ftp://x', 'config'], /ftp:\/\/x is no address/],
+    [['--dir', join(here.home, 'nothing'), '--services', 'fs', 'services'], /there are no modules in .*install them first/],
+    [['--package', password, '--dir', here.home, 'modules'], /password is no packed npm package/],
+  ];
+  for (const [args, message] of cases) {
+    const { code, screen } = await here.run(['--yes', ...args]);
+    assert.equal(code, 1, screen);
+    assert.match(screen, message);
+  }
+  assert.equal(existsSync(here.config), false);
+});
+
+test('an existing triggerfs.toml is kept and completed', async (t) => {
+  const here = machine(t);
+  const before = `# mine\n[main] # people\napi = "http://127.0.0.1:1"\nteam = ""\n\n[workers]\nconcurrency = 3 # few\n\n[workers.team1."old"]\ntoken = 'x'\n`;
+  here.file('triggerfs.toml', before.trimEnd());
+  const options = ['--yes', '--team', 'team1', '--worker', 'new1', '--token-file', here.file('token', 'a-token'), 'config'];
+  const first = await here.run(options);
+  assert.equal(first.code, 0, first.screen);
+  assert.match(first.screen, /added what was missing to .*triggerfs\.toml/);
+  const after = readFileSync(here.config, 'utf8');
+  assert.equal(
+    after,
+    before
+      .replace('team = ""', 'team = "team1"')
+      .concat('\n[triggerfs]\nmountpoint = "./mountpoint"\n\n[workers.team1.new1]\ntoken = "a-token"\n'),
+  );
+  const second = await here.run([...options.slice(0, -1), '--api', 'http://127.0.0.1:2', 'config']);
+  assert.match(second.screen, /Note: .* has another api in \[main\] and keeps it\./);
+  assert.match(second.screen, /Nothing was changed: everything is in place\./);
+  assert.equal(readFileSync(here.config, 'utf8'), after);
+});
+
+test('answers that end early are an error', async (t) => {
+  const { code, screen } = await machine(t).run([], { input: '9\n' });
+  assert.equal(code, 64);
+  assert.match(screen, /Choose one of 1 to 7\./);
+  assert.match(screen, /the input has ended before all was answered/);
+});
