@@ -928,6 +928,8 @@ main() {
   done
   [ -n "$CONFIG" ] || { absolute_path HOME "${HOME:-/root}/triggerfs.toml" && CONFIG=$ANSWER; }
   choose_ui
+  # Services run as other users and must be able to read the programs; the configuration is narrowed where it is written.
+  umask 022
   WORK=$(mktemp -d) || die "$EXIT_FAILED" 'cannot make a temporary folder'
   trap cleanup EXIT
   trap 'exit 130' INT
