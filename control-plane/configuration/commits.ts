@@ -2,7 +2,13 @@ import { createHash } from 'node:crypto';
 import { isConfiguration } from '../../protocol/configuration/operations.ts';
 import { errorAtLine, type ParsedCommand, parseCommands } from '../../protocol/configuration/parse.ts';
 import { TriggerFsError } from '../../protocol/errors.ts';
-import type { CommandResult, ConfigurationCommit, ConfigurationCommitted, ConfigurationView } from '../../protocol/http/configuration.ts';
+import type {
+  CommandResult,
+  ConfigurationCommit,
+  ConfigurationCommitted,
+  ConfigurationRolledBack,
+  ConfigurationView,
+} from '../../protocol/http/configuration.ts';
 import { isAdmin, type Principal } from '../auth/principal.ts';
 import type { Database, Transaction } from '../database.ts';
 import { fromDatabase } from '../http/database-errors.ts';
@@ -10,6 +16,9 @@ import { Applier } from './apply.ts';
 import * as repository from './repository.ts';
 import { restoreSnapshot } from './restore.ts';
 import { findSnapshot, readSnapshot, type Snapshot, saveSnapshot, snapshotOf } from './snapshot.ts';
+
+/** Characters of a comment that the log holds. */
+const MAX_COMMENT = 1000;
 
 /** Ends the transaction of a check without keeping anything. */
 class Rehearsed extends Error {
@@ -23,6 +32,7 @@ class Rehearsed extends Error {
 
 /**
  * Commits of a team's configuration. Each is one transaction: the snapshot before, all commands, the entry in the log.
+ * A rollback restores the whole team, whoever owns what: by hand or at the end of a commit's waiting, it is for admins.
  *
  * A commit is `done` at once, or `pending` until its author or an admin makes it `confirmed`; otherwise `rollBackOverdue` makes it
  * `rolled-back`. While one is pending, or another user holds the lock, nobody commits: a rollback would undo that, too.
@@ -65,8 +75,15 @@ export class Commits {
     }
   }
 
-  /** @throws TriggerFsError naming line and command, or TFS_CONFLICT for a lock, a pending commit or another version */
+  /**
+   * @throws TriggerFsError naming line and command, TFS_CONFLICT for a lock, a pending commit or another version, TFS_FORBIDDEN for
+   * `confirmMinutes` of who may not roll back
+   */
   async commit(principal: Principal, address: string, request: ConfigurationCommit): Promise<ConfigurationCommitted> {
+    if (request.confirmMinutes !== undefined && !isAdmin(principal)) {
+      const why = 'its rollback restores the whole team, so only admins and owners make one';
+      throw new TriggerFsError('TFS_FORBIDDEN', `a ${principal.role} cannot make a commit that waits for its confirmation: ${why}`);
+    }
     const commands = parse(request.commands);
     if (commands.length === 0) return { id: null, confirmBy: null, results: [] };
     return this.#database.inTeam(principal.teamId, async (tx) => {
@@ -105,7 +122,7 @@ export class Commits {
   }
 
   /** Goes back to the state before the last commit (1), the one before (2), ...; a commit of its own. @throws TriggerFsError TFS_NOT_FOUND */
-  rollback(principal: Principal, address: string, number: number, comment: string): Promise<number> {
+  rollback(principal: Principal, address: string, number: number, comment: string): Promise<ConfigurationRolledBack> {
     const { teamId } = principal;
     return this.#database.inTeam(teamId, async (tx) => {
       await repository.serialize(tx, teamId);
@@ -114,8 +131,11 @@ export class Commits {
       if (snapshot === null) throw new TriggerFsError('TFS_NOT_FOUND', `there is no state ${number} commits ago to go back to`);
       const pending = await repository.pendingCommit(tx, teamId);
       if (pending !== null) await repository.settleCommit(tx, teamId, pending.id, 'rolled-back');
+      const before = await readSnapshot(tx, teamId);
+      const notices = await restoreSnapshot(tx, teamId, snapshot, principal.role === 'owner');
       const author = { authorId: principal.id, author: principal.identity, address };
-      return goBack(tx, teamId, snapshot, { ...author, comment, commands: [`rollback ${number}`] });
+      const id = await logRollback(tx, teamId, before, { ...author, comment, commands: [`rollback ${number}`] });
+      return { id, notices };
     });
   }
 
@@ -162,19 +182,21 @@ async function rollBackPending(tx: Transaction, teamId: number): Promise<void> {
   const snapshot = await snapshotOf(tx, teamId, pending.id);
   await repository.settleCommit(tx, teamId, pending.id, 'rolled-back');
   if (snapshot === null) return;
+  const before = await readSnapshot(tx, teamId);
   const { authorId, author } = pending;
-  const comment = `commit ${pending.id} was not confirmed in time`;
-  await goBack(tx, teamId, snapshot, { authorId, author, address: '', comment, commands: ['rollback 1'] });
+  const notices = await restoreSnapshot(tx, teamId, snapshot, await repository.isOwner(tx, teamId, authorId));
+  // Nobody waits for an answer: the log tells what is left to do.
+  const comment = [`commit ${pending.id} was not confirmed in time`, ...notices].join('; ').slice(0, MAX_COMMENT);
+  await logRollback(tx, teamId, before, { authorId, author, address: '', comment, commands: ['rollback 1'] });
 }
 
-async function goBack(
+/** Adds a rollback to the log, with the state before it, so that it can be undone; returns its id. */
+async function logRollback(
   tx: Transaction,
   teamId: number,
-  snapshot: Snapshot,
+  before: Snapshot,
   entry: Omit<repository.CommitEntry, 'kind' | 'confirmMinutes'>,
 ): Promise<number> {
-  const before = await readSnapshot(tx, teamId);
-  await restoreSnapshot(tx, teamId, snapshot);
   const { id } = await repository.insertCommit(tx, teamId, { ...entry, kind: 'rollback', confirmMinutes: null });
   await saveSnapshot(tx, teamId, id, before);
   return id;

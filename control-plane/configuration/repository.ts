@@ -83,6 +83,12 @@ export async function pendingCommit(
   return pending ?? null;
 }
 
+/** Whether a user is an owner of the team now; null is nobody. */
+export async function isOwner(tx: Transaction, teamId: number, userId: number | null): Promise<boolean> {
+  const sql = `select from triggerfs.memberships where team_id = $1 and user_id = $2 and role = 'owner'`;
+  return (await tx.rows(sql, [teamId, userId])).length > 0;
+}
+
 /** Ends the waiting of a commit. */
 export async function settleCommit(tx: Transaction, teamId: number, id: number, state: 'confirmed' | 'rolled-back'): Promise<void> {
   await tx.run('update triggerfs.configuration_commits set state = $3 where team_id = $1 and id = $2', [teamId, id, state]);

@@ -1,8 +1,13 @@
+import { randomUUID } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
+import { hashToken } from '../../runtime/tokens.ts';
 import type { Transaction } from '../database.ts';
 import { adoptIds, changedServices, compareTable, RESTORED, type TableChanges } from './reconcile.ts';
 import { type Row, readSnapshot, type Snapshot, type Table } from './snapshot.ts';
 
 const UNIQUE_VIOLATION = '23505';
+/** Seconds since then fit the column until 2088. */
+const EPOCH_START = Date.UTC(2020, 0);
 
 /** Column that names a row of a table, and what it is called while others take its name. Workers and services share one namespace. */
 const PARKED: Readonly<Record<Table, readonly [column: string, value: string]>> = {
@@ -13,10 +18,11 @@ const PARKED: Readonly<Record<Table, readonly [column: string, value: string]>> 
 };
 
 /**
- * Brings a team back to a snapshot, touching only rows that differ. Rows that are gone come back with their ids, workers with the
- * tokens they had. Everything that changes its name or place is parked first, so that names may have been exchanged.
+ * Brings a team back to a snapshot, touching only rows that differ; its name and description only for an owner. Rows that are gone
+ * come back with their ids, workers with a token that nobody knows: they may have been deleted because the old one leaked.
+ * Everything that changes its name or place is parked first, so that names may have been exchanged. Returns what its author should know.
  */
-export async function restoreSnapshot(tx: Transaction, teamId: number, saved: Snapshot): Promise<void> {
+export async function restoreSnapshot(tx: Transaction, teamId: number, saved: Snapshot, byOwner: boolean): Promise<string[]> {
   const current = await readSnapshot(tx, teamId);
   const owners = Object.values(saved.tables).flatMap((rows) => rows.map(({ owner_id }) => owner_id));
   const users = await tx.rows<{ id: number }>('select id from triggerfs.users where id = any($1::integer[])', [owners]);
@@ -25,7 +31,8 @@ export async function restoreSnapshot(tx: Transaction, teamId: number, saved: Sn
   const restore = new Restore(tx, teamId);
   const [workers, services, directories, triggers] = [changes('workers'), changes('services'), changes('directories'), changes('triggers')];
 
-  await restore.team(target);
+  const leavesTeam = !byOwner && !isDeepStrictEqual(target.team, current.team);
+  if (byOwner) await restore.team(target);
   await restore.remove('triggers', triggers.gone);
   await restore.park('triggers', triggers.changed);
   const members = changedServices(target, current);
@@ -41,6 +48,10 @@ export async function restoreSnapshot(tx: Transaction, teamId: number, saved: Sn
   await restore.put('triggers', triggers);
   await restore.remove('directories', directories.gone);
   await restore.attach(target, members);
+  return [
+    ...(leavesTeam ? ["the team's name and description stay as they are: only owners change them"] : []),
+    ...workers.added.map(({ identity }) => `the worker ${identity} needs a new token: request worker ${identity} token`),
+  ];
 }
 
 /** Statements of one rollback. Tables and columns come from code, values from the snapshot. */
@@ -112,14 +123,22 @@ class Restore {
     );
   }
 
-  /** A worker that comes back is admitted with its old token, but not with what was signed for it before it was deleted. */
   async #insert(table: Table, row: Row): Promise<void> {
-    const whole = table === 'workers' ? { ...row, token_epoch: Number(row.token_epoch) + 1 } : row;
+    const whole = table === 'workers' ? { ...row, ...freshCredentials(row) } : row;
     await this.#tx.run(
       `insert into triggerfs.${table} overriding system value select r.* from jsonb_populate_record(null::triggerfs.${table}, $1::jsonb) r`,
       [JSON.stringify({ ...whole, team_id: this.#teamId })],
     );
   }
+}
+
+/**
+ * A token that nobody knows, and an epoch above each the worker may have reached before it was deleted, which is unknown here: the
+ * seconds since 2020 outrun any number of new tokens. So nothing that was signed for it before is admitted again.
+ */
+function freshCredentials(worker: Row): { token_hash: string; token_epoch: number } {
+  const seconds = Math.floor((Date.now() - EPOCH_START) / 1000);
+  return { token_hash: `\\x${hashToken(randomUUID()).toString('hex')}`, token_epoch: Math.max(seconds, Number(worker.token_epoch) + 1) };
 }
 
 function idsOf(rows: readonly Row[]): number[] {

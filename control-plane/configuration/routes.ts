@@ -11,6 +11,7 @@ import {
   ConfigurationCommitted,
   ConfigurationLock,
   ConfigurationRollback,
+  ConfigurationRolledBack,
   ConfigurationView,
   LockRequest,
 } from '../../protocol/http/configuration.ts';
@@ -99,12 +100,12 @@ function registerCommits(app: App, commits: Commits): void {
       // It restores the whole team, whoever owns what.
       config: { policy: 'administer' },
       handlerTimeout: HANDLER_MS,
-      schema: { summary: 'Go back to the state before a commit', body: ConfigurationRollback, response: { 200: CommitReference } },
+      schema: { summary: 'Go back to the state before a commit', body: ConfigurationRollback, response: { 200: ConfigurationRolledBack } },
     },
     async (request) => {
       awaitLong(request);
       const { number, comment = '' } = request.body;
-      return { id: await commits.rollback(principalOf(request), request.ip, number, comment) };
+      return commits.rollback(principalOf(request), request.ip, number, comment);
     },
   );
 }

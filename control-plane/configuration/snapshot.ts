@@ -7,7 +7,7 @@ export type Row = { readonly id: number; readonly [column: string]: unknown };
 export const TABLES = ['workers', 'services', 'directories', 'triggers'] as const;
 export type Table = (typeof TABLES)[number];
 
-/** A team's whole configuration, of all owners. */
+/** A team's whole configuration, of all owners; without the hashes of tokens, which no rollback brings back. */
 export interface Snapshot {
   readonly team: { readonly name: string; readonly description: string };
   readonly tables: Readonly<Record<Table, readonly Row[]>>;
@@ -21,7 +21,7 @@ const KEPT = 50;
 /** Reads the state of a team. */
 export async function readSnapshot(tx: Transaction, teamId: number): Promise<Snapshot> {
   const rows = (table: Table): string =>
-    `(select coalesce(jsonb_agg(to_jsonb(r) order by r.id), '[]') from triggerfs.${table} r where r.team_id = $1)`;
+    `(select coalesce(jsonb_agg(to_jsonb(r) - 'token_hash' order by r.id), '[]') from triggerfs.${table} r where r.team_id = $1)`;
   const [row] = await tx.rows<{ state: Snapshot }>(
     `select jsonb_build_object(
        'team', (select jsonb_build_object('name', t.name, 'description', t.description) from triggerfs.teams t where t.id = $1),

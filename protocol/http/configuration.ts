@@ -34,7 +34,7 @@ export const ConfigurationCommit = Type.Object(
   {
     commands: Commands,
     comment: Type.Optional(Type.String({ maxLength: 1000 })),
-    /** Rolls back after this time unless it is confirmed. */
+    /** Rolls back after this time unless it is confirmed; for admins, as that restores the whole team. */
     confirmMinutes: Type.Optional(Type.Integer({ minimum: 1, maximum: 1440 })),
     /** Refused when the configuration is another one by now. */
     version: Type.Optional(Version),
@@ -71,7 +71,15 @@ export const ConfigurationRollback = Type.Object(
   CLOSED,
 );
 
-/** Answer of a rollback and of a confirmation. */
+/** Answer of a rollback. */
+export const ConfigurationRolledBack = Type.Object({
+  id: Type.Integer(),
+  /** What its author should know: what was left as it is, and which workers need a new token. */
+  notices: Type.Array(Type.String()),
+});
+export type ConfigurationRolledBack = Static<typeof ConfigurationRolledBack>;
+
+/** Answer of a confirmation. */
 export const CommitReference = Type.Object({ id: Type.Integer() });
 
 /** A commit in the log. */

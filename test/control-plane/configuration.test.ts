@@ -77,9 +77,21 @@ suite('configuration', () => {
     return body as unknown as View;
   }
 
-  async function rollBack(token: string, number: number): Promise<void> {
+  /** Returns the notices. */
+  async function rollBack(token: string, number: number): Promise<readonly string[]> {
     const { status, body } = await api.call('POST /v1/configuration/rollback', { token, body: { number } });
     assert.equal(status, 200, body.detail);
+    return body.notices as unknown as string[];
+  }
+
+  /** Lets the waiting of a team's commit end, and returns what the log says of its rollback. */
+  async function letExpire(token: string): Promise<string> {
+    await api.sql(`update triggerfs.configuration_commits set confirm_by = now() where state = 'pending'`);
+    await until(async () => (await view(token)).pending === null, { timeoutMs: 10_000, what: 'the rollback' });
+    const { items } = (await api.call('GET /v1/configuration/commits?limit=1', { token })).body as unknown as {
+      items: { comment: string }[];
+    };
+    return String(items[0]?.comment);
   }
 
   const logInAs = (team: string, identity: string, token: string): Promise<Answer> =>
@@ -268,7 +280,7 @@ suite('configuration', () => {
     assert.equal((await api.call('GET /v1/configuration/commits?limit=1000', { token })).status, 400);
   });
 
-  test('rollback restores the text, the tokens of workers, and can be undone', async () => {
+  test('rollback restores the text, not the tokens of deleted workers, and can be undone', async () => {
     const { name, token } = await freshTeam();
     const made = await results(commit(token, TEAM));
     const [one, two] = made.flatMap(({ worker }) => worker?.token ?? []) as [string, string];
@@ -289,9 +301,11 @@ suite('configuration', () => {
     );
     const changed = await view(token);
     assert.equal((await logInAs(name, 'demo01', two)).status, 200);
-    await rollBack(token, 1);
+    assert.deepEqual(await rollBack(token, 1), ['the worker demo01 needs a new token: request worker demo01 token']);
     assert.deepEqual(await view(token), original);
-    assert.equal((await logInAs(name, 'demo01', one)).status, 200, 'a worker that comes back keeps its token');
+    assert.equal((await logInAs(name, 'demo01', one)).status, 401, 'the token of a worker that comes back may have leaked');
+    const fresh = await api.call('POST /v1/workers/demo01/token', { token });
+    assert.equal((await logInAs(name, 'demo01', String(fresh.body.token))).status, 200);
     assert.equal((await logInAs(name, 'demo02', two)).status, 200);
     await rollBack(token, 1);
     assert.deepEqual(await view(token), changed);
@@ -407,20 +421,79 @@ suite('configuration', () => {
     await results(commit(member, ['set workers identity e']));
   });
 
+  test('only who may roll back makes a commit that is rolled back by itself', async () => {
+    const { name, token } = await freshTeam();
+    const [admin, member] = [await api.tokenOf('admin', name), await api.tokenOf('member', name)];
+    const refused = await commit(member, ['set workers identity a'], { confirmMinutes: 1 });
+    assert.deepEqual([refused.status, refused.body.code], [403, 'TFS_FORBIDDEN']);
+    assert.match(String(refused.body.detail), /^a member cannot make a commit that waits .* only admins and owners make one$/);
+    assert.deepEqual([(await view(token)).commands, (await view(token)).pending], [[], null]);
+    await results(commit(member, ['set workers identity a']));
+    await results(commit(admin, ['set workers identity b'], { confirmMinutes: 1 }));
+    await letExpire(token);
+    assert.deepEqual((await view(token)).commands, ['set workers identity a']);
+  });
+
+  test('a worker that was deleted for its leaked token comes back without what was ever given to it', async () => {
+    const { name, token } = await freshTeam();
+    const [made] = await results(commit(token, ['set workers identity w']));
+    await results(commit(token, ['set services name s'], { confirmMinutes: 1 }));
+    const rotated = String((await api.call('POST /v1/workers/w/token', { token })).body.token);
+    const session = String((await logInAs(name, 'w', rotated)).body.apiToken);
+    assert.equal((await api.call('GET /v1/whoami', { token: session })).status, 200);
+    assert.equal((await api.call('DELETE /v1/workers/w', { token: await api.tokenOf('admin', name) })).status, 204);
+    const comment = await letExpire(token);
+    assert.match(comment, /^commit \d+ was not confirmed in time; the worker w needs a new token: request worker w token$/);
+    assert.deepEqual((await view(token)).commands, ['set workers identity w']);
+    for (const old of [String(made?.worker?.token), rotated]) assert.equal((await logInAs(name, 'w', old)).status, 401);
+    assert.equal((await api.call('GET /v1/whoami', { token: session })).status, 401, 'what was signed for it before');
+    const { token: fresh } = (await api.call('POST /v1/workers/w/token', { token })).body;
+    assert.equal((await api.call('GET /v1/whoami', { token: session })).status, 401, 'nor after a new token');
+    assert.equal((await logInAs(name, 'w', String(fresh))).status, 200);
+    const hashes = `select from triggerfs.configuration_snapshots where state::text like '%token_hash%'`;
+    assert.deepEqual(await api.sql(hashes), [], 'snapshots hold none');
+  });
+
+  test('only an owner’s rollback restores the name and description of the team', async () => {
+    const { name, token } = await freshTeam();
+    const admin = await api.tokenOf('admin', name);
+    const left = "the team's name and description stay as they are: only owners change them";
+    const team = async (): Promise<unknown[]> => {
+      const named = String((await api.call('GET /v1/whoami', { token })).body.team);
+      return [named, (await api.call(`GET /v1/teams/${named}`, { token })).body.description];
+    };
+    const renamed = [`${name}-new`, 'other'];
+    await results(commit(token, [`rename teams ${name} to ${name}-new`, 'set teams description other', 'set workers identity w']));
+    assert.deepEqual(await rollBack(admin, 1), [left]);
+    assert.deepEqual([await team(), (await view(token)).commands], [renamed, ['set teams description other']]);
+    assert.deepEqual(await rollBack(token, 2), []);
+    assert.deepEqual(await team(), [name, '']);
+
+    for (const [author, kept] of [
+      [admin, renamed],
+      [token, [name, '']],
+    ] as const) {
+      await results(commit(author, ['set services name s'], { confirmMinutes: 1 }));
+      const change = { name: `${name}-new`, description: 'other' };
+      assert.equal((await api.call(`PATCH /v1/teams/${name}`, { token, body: change })).status, 200);
+      assert.equal((await letExpire(token)).includes(left), author === admin);
+      assert.deepEqual(await team(), kept);
+      if (author === admin) await api.call(`PATCH /v1/teams/${name}-new`, { token, body: { name, description: '' } });
+    }
+  });
+
   test('what is not confirmed is rolled back, also after a rollback by hand', async () => {
     const { name, token } = await freshTeam();
     await results(commit(token, TEAM));
     const before = await view(token);
     await results(commit(token, ['delete services demoservice', 'delete workers demo01'], { confirmMinutes: 1 }));
-    const expire = `update triggerfs.configuration_commits set confirm_by = now() where state = 'pending'`;
-    await api.sql(expire);
-    await until(async () => (await view(token)).pending === null, { timeoutMs: 10_000, what: 'the rollback' });
+    await letExpire(token);
     assert.deepEqual(await view(token), before);
     const [last] = (await api.call('GET /v1/configuration/commits?limit=1', { token })).body.items as unknown as {
       [key: string]: unknown;
     }[];
     assert.deepEqual([last?.author, last?.address, last?.kind], [`owner-${name}`, '', 'rollback']);
-    assert.match(String(last?.comment), /^commit \d+ was not confirmed in time$/);
+    assert.match(String(last?.comment), /^commit \d+ was not confirmed in time; the worker demo01 needs a new token: /);
 
     await results(commit(token, ['set workers identity z'], { confirmMinutes: 1 }));
     await rollBack(token, 1);

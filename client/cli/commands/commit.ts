@@ -2,7 +2,13 @@ import { readFileSync } from 'node:fs';
 import type { Static } from 'typebox';
 import { parseCommands } from '../../../protocol/configuration/parse.ts';
 import { TriggerFsError } from '../../../protocol/errors.ts';
-import type { CommitPage, CommitReference, CommitView, ConfigurationView } from '../../../protocol/http/configuration.ts';
+import type {
+  CommitPage,
+  CommitReference,
+  CommitView,
+  ConfigurationRolledBack,
+  ConfigurationView,
+} from '../../../protocol/http/configuration.ts';
 import { addToCandidate, check, commit } from '../changes/apply.ts';
 import { compareLines } from '../changes/compare.ts';
 import { type Call, type Command, type Editing, EVERYWHERE } from '../command.ts';
@@ -128,9 +134,9 @@ async function rollback(call: Call): Promise<Answer | null> {
   if (call.shell.candidate.length > 0)
     throw new TriggerFsError('TFS_USAGE', 'changes are collected: commit them, or forget them with rollback 0');
   const request = { method: 'POST', path: '/v1/configuration/rollback', body: { number } } as const;
-  const { id } = await call.connection.call<Static<typeof CommitReference>>(request);
+  const { id, notices } = await call.connection.call<ConfigurationRolledBack>(request);
   call.shell.namesChanged();
-  return text([`rollback complete (commit ${id})`], { id });
+  return text([...notices.map((notice) => `Notice: ${notice}`), `rollback complete (commit ${id})`], { id, notices });
 }
 
 async function load(call: Call): Promise<Answer> {
