@@ -14,6 +14,8 @@ import type { RouteEntry } from './route-entry.ts';
 import { limitOf, startInvocation, takeNext } from './strategies.ts';
 import type { WorkerSession } from './worker-session.ts';
 
+const CANCELLED: BrokerVerdict = { verdict: Verdict.cancelled, error: 'TFS_CANCELLED', detail: 'cancelled by the caller' };
+
 /** Counters of the dispatcher; metrics read them. */
 export interface DispatchCounters {
   requests: number;
@@ -143,6 +145,7 @@ export class Dispatcher {
     if (run === undefined) return;
     const verdict = batch[start + Layout.result.verdict] as number;
     if (verdict === Verdict.busy && !run.started) {
+      if (run.invocation.cancelled) return this.#finish(run, CANCELLED);
       // A worker that shuts down gives back what it has not started; one that has no room takes it later.
       const draining = batch.readUInt16LE(start + Layout.result.error) === ERRORS.TFS_DRAINING.number;
       if (!draining) return this.#placement.handBack(run);
@@ -168,6 +171,10 @@ export class Dispatcher {
     this.#placement.workerGone(worker);
     for (const run of this.#runs.values()) {
       if (run.worker !== worker) continue;
+      if (run.invocation.cancelled) {
+        this.#finish(run, CANCELLED);
+        continue;
+      }
       const mayMove = !run.started || run.invocation.service.config.failover === 'always';
       if (mayMove && this.#placement.move(run, 'the worker was lost')) continue;
       this.#finish(run, lostVerdict(run, worker.identity));
@@ -189,6 +196,7 @@ export class Dispatcher {
 
   /** A route is not used any more: workers may forget its plan. Plans of running invocations stay with the worker's runs. */
   routeClosed(entry: RouteEntry): void {
+    entry.closed = true;
     for (const worker of entry.workers) {
       const plan = worker.forgetPlan(entry);
       if (plan !== undefined) worker.session.outbox.json(RecordType.unplan, { plan });
@@ -276,6 +284,7 @@ export class Dispatcher {
     if (last) {
       invocation.done = true;
       invocation.session.calls.delete(invocation.call);
+      if (invocation.entry.closed) this.routeClosed(invocation.entry);
     }
     if (next.start.length > 0) this.#placement.start(invocation, next.start);
   }

@@ -240,12 +240,18 @@ export class Placement {
     run.number = this.#runs.add(run);
     run.handedAt = this.now;
     run.credit = Math.min(invocation.credit, LIMITS.maxCreditBytes);
-    const timeoutMs = Math.max(1, Math.min(invocation.timeoutMs, invocation.deadline - this.now));
+    const timeoutMs = this.#timeLeft(invocation);
     run.deadline = this.now + timeoutMs;
     worker.running += 1;
     const { algorithm } = invocation.service.config;
     if (algorithm === 'roundrobin' || algorithm === 'direct') writeManifest(invocation, [worker], run.attempt, timeoutMs);
     this.#writeTask(run, worker, timeoutMs);
+  }
+
+  /** A caller that waits gets its answer in time; work that nobody waits for gets all of its time, however long it queued. */
+  #timeLeft(invocation: Invocation): number {
+    if (invocation.detached) return invocation.timeoutMs;
+    return Math.max(1, Math.min(invocation.timeoutMs, invocation.deadline - this.now));
   }
 
   #writeTask(run: Run, worker: WorkerSession, timeoutMs: number): void {
@@ -290,7 +296,7 @@ function busy(what: string, limit: number): BrokerVerdict {
 }
 
 function waitedTooLong(run: Run): BrokerVerdict {
-  return { verdict: Verdict.timeout, error: 'TFS_TIMEOUT', detail: `no worker was free within ${run.invocation.timeoutMs} ms` };
+  return { verdict: Verdict.busy, error: 'TFS_BUSY', detail: `no worker was free within ${run.invocation.timeoutMs} ms; it has not run` };
 }
 
 function awayVerdict(run: Run, resumed: boolean): BrokerVerdict {

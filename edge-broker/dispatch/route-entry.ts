@@ -21,6 +21,8 @@ export class RouteEntry {
   readonly trigger: number;
   /** Workers that know this route as a plan. */
   readonly workers = new Set<WorkerSession>();
+  /** The caller does not use it any more; runs that were waiting may still need it. */
+  closed = false;
   #target: RouteTarget | null = null;
   #generation = 0;
 

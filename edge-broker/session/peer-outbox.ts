@@ -18,6 +18,8 @@ export class PeerOutbox {
   readonly routingId: Buffer;
   /** The transport knows that there is something to send. Only the transport clears it. */
   queued = false;
+  /** Its session has ended: what cannot be sent at once is dropped. */
+  retired = false;
 
   constructor(routingId: Buffer, wake: (outbox: PeerOutbox) => void) {
     this.routingId = routingId;

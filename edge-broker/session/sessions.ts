@@ -15,6 +15,8 @@ import { mayRecord, type SessionRole } from './permissions.ts';
 import { Session } from './session.ts';
 
 const MAX_ROUTES = 10_000;
+/** A peer for which more than this waits does not read; credit alone never lets a reader fall so far behind. */
+const MAX_PENDING_BYTES = 128 * 1024 * 1024;
 const PROBE = Buffer.alloc(Layout.ping.end);
 
 const check = {
@@ -115,6 +117,7 @@ export class Sessions {
   /** Ends a session: its calls are cancelled or its runs moved. */
   close(session: Session, reason: string): void {
     if (this.#sessions.get(session.peer) === session) this.#sessions.delete(session.peer);
+    session.outbox.retired = true;
     const { worker } = session;
     session.worker = null;
     if (session.role === 'new') return;
@@ -151,6 +154,8 @@ export class Sessions {
         if (now - session.createdAt > LIMITS.helloMs) this.close(session, 'no HELLO');
       } else if (now - session.lastReceived > LIMITS.deadMs) {
         this.close(session, `silent for ${now - session.lastReceived} ms`);
+      } else if (session.outbox.pendingBytes > MAX_PENDING_BYTES) {
+        this.close(session, `does not read: ${session.outbox.pendingBytes} bytes wait`);
       } else if (session.principal.expiresAt * 1000 < now) {
         this.#refuse(session, 'TFS_UNAUTHENTICATED', 'the token has expired', true);
         this.close(session, 'token expired');
@@ -213,7 +218,7 @@ export class Sessions {
         need(size >= Layout.cancel.end, 'CANCEL is cut');
         return dispatcher.cancel(session, batch.readUInt32LE(start));
       case RecordType.ping:
-        need(size <= LIMITS.helloBytes, 'PING is too long');
+        need(size <= Layout.ping.end, 'PING is too long');
         session.outbox.copy(RecordType.pong, 0, batch, start, end);
         return;
       case RecordType.pong:

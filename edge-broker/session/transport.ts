@@ -158,6 +158,7 @@ export class Transport {
 
   #sendFailed(outbox: PeerOutbox, batch: Buffer, error: NodeJS.ErrnoException): void {
     if (error.code === 'EAGAIN') {
+      if (outbox.retired) return discard(outbox);
       outbox.putBack(batch);
       outbox.queued = true;
       this.#blocked.push(outbox);
@@ -174,4 +175,9 @@ export class Transport {
     this.#blocked = [];
     this.#schedule();
   };
+}
+
+/** A peer that does not read any more and has no session either keeps nothing here. */
+function discard(outbox: PeerOutbox): void {
+  while (outbox.take() !== null);
 }

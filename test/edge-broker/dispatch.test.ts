@@ -367,8 +367,49 @@ test('waiting in a queue ends at the deadline', async (t) => {
   const { client } = await stage(t, 1, {}, { concurrency: 1, onTask: (task) => task.started() });
   const first = client.invoke({ service: 'svc', plugin: 'echo', payload: '', timeoutMs: 5_000 });
   const answer = await ask(client, { timeoutMs: 200 });
-  assert.equal(answer.verdict, 'timeout');
+  assert.equal(answer.verdict, 'busy');
+  assert.equal(answer.error, 'TFS_BUSY');
   first.cancel();
+});
+
+test('work that nobody waits for gets all of its time, however long it queued', async (t) => {
+  const { client, workers } = await stage(t, 1, { timeoutMs: 1_000 }, { concurrency: 1, onTask: (task) => task.started() });
+  const route = client.route({ service: 'svc', plugin: 'echo' });
+  for (let i = 0; i < 2; i += 1) route.send(Buffer.from(String(i)), { done: () => undefined }, { detached: true, timeoutMs: 1_000 });
+  const [first] = await until(() => workers[0]?.tasks.length === 1 && workers[0].tasks, { what: 'the first task' });
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  first?.result();
+  await until(() => workers[0]?.tasks.length === 2, { what: 'the second task' });
+  assert.equal(workers[0]?.tasks[1]?.timeoutMs, 1_000);
+  workers[0]?.tasks[1]?.result();
+});
+
+test('a cancelled run is not moved to another worker', async (t) => {
+  const { client, workers } = await stage(t, 2, { failover: 'always' }, { onTask: (task) => task.started() });
+  const invocation = client.invoke({ service: 'svc', plugin: 'echo', payload: 'x' });
+  const holder = await until(() => workers.find((worker) => worker.tasks.length === 1), { what: 'the task was handed over' });
+  invocation.cancel();
+  await until(() => holder.tasks[0]?.cancelled, { what: 'the cancel arrives' });
+  holder.kill();
+  assert.equal((await invocation.outcome).verdict, 'cancelled');
+  assert.equal(
+    workers.reduce((sum, worker) => sum + worker.tasks.length, 0),
+    1,
+  );
+});
+
+test('workers forget plans of routes that closed while a run waited', async (t) => {
+  const { world, owner, broker, workers } = await stage(t, 1, {}, { concurrency: 1, onTask: (task) => task.started() });
+  const gone = await world.client(owner, [broker]);
+  const route = gone.route({ service: 'svc', plugin: 'echo' });
+  for (let i = 0; i < 2; i += 1) route.send(Buffer.from('x'), { done: () => undefined }, { detached: true });
+  await until(() => workers[0]?.tasks.length === 1, { what: 'the first task' });
+  await gone.stop();
+  await until(() => workers[0]?.forgotten.length === 1, { what: 'the plan is forgotten' });
+  workers[0]?.tasks[0]?.result();
+  await until(() => workers[0]?.tasks.length === 2, { what: 'the waiting task' });
+  workers[0]?.tasks[1]?.result();
+  await until(() => workers[0]?.forgotten.length === 2, { what: 'the plan is forgotten again' });
 });
 
 test('workers hear about their services without a restart, and new members get work', async (t) => {

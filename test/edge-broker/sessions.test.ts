@@ -255,3 +255,14 @@ test('a worker whose connection breaks is missed at once, not after its silence'
   await until(() => broker.dispatcher.workers.size === 0, { what: 'the worker is missed' });
   assert.ok(performance.now() - started < 1_000);
 });
+
+test('a peer that asks without reading answers loses its session, not the broker its memory', async (t) => {
+  const { world, owner, broker, worker } = await stage(t);
+  await FakeWorker.connect(t, world, worker, [broker]);
+  const peer = new RawPeer(t, broker, world.channelKey);
+  await peer.send((writer) => writer.json(RecordType.hello, { token: world.token(owner), agent: 'x' }));
+  await peer.answer(RecordType.welcome);
+  await peer.send((writer) => writer.write(RecordType.ping, 0, Buffer.alloc(LIMITS.helloBytes)));
+  assert.equal((await peer.answer(RecordType.refused)).body.code, 'TFS_PROTOCOL');
+  await served(world, owner, broker);
+});

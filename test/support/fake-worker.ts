@@ -81,6 +81,8 @@ export class FakeWorker {
   readonly tasks: FakeTask[] = [];
   readonly configs: string[][] = [];
   refused: string | null = null;
+  /** Numbers of plans that the broker took back. */
+  readonly forgotten: number[] = [];
   onTask: (task: FakeTask, worker: FakeWorker) => void;
   readonly #world: World;
   readonly #person: Person;
@@ -201,6 +203,8 @@ export class FakeWorker {
     } else if (type === RecordType.plan) {
       const plan = readJson(batch, start, end) as unknown as Plan;
       plans.set(plan.plan, plan);
+    } else if (type === RecordType.unplan) {
+      this.forgotten.push(readJson(batch, start, end).plan as number);
     } else if (type === RecordType.task) {
       const plan = plans.get(batch.readUInt32LE(start + Layout.task.plan));
       if (plan === undefined) throw new Error('TASK without PLAN');
