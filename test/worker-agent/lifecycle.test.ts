@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -201,6 +202,39 @@ test('a spawner that dies fails its runs, leaves no process behind, and is repla
   assert.equal((await rig.broker.run({ plugin: 'slow/slow' })).result.verdict, 'ok');
 });
 
+test('a plan that is taken back right behind its task fails nothing', async () => {
+  await begin();
+  const other = rig.broker.send({ plugin: 'slow/slow' });
+  await until(() => other.bytes > 0, { what: 'the other run to start' });
+  const task = { plugin: 'much/much', args: { bytes: '3' } };
+  const run = rig.broker.send(task);
+  rig.broker.unplan(task);
+  assert.deepEqual([(await run.done()).verdict, run.stdout.length], ['ok', 3]);
+  assert.equal((await other.done()).verdict, 'ok');
+  assert.match(other.stdout.toString(), /end/);
+  assert.doesNotMatch(rig.log, /spawner/);
+});
+
+test('a spawner that cannot be started refuses runs, costs no descriptors, and is tried again', async () => {
+  await begin();
+  const running = rig.broker.send({ plugin: 'hold/hold' });
+  await until(() => running.bytes > 0, { what: 'the run to start' });
+  process.kill(parentOf(Number(running.stdout)), 'SIGKILL');
+  await running.done();
+  const before = descriptors().length;
+  const usual = Number(/^Max open files\s+(\d+)/m.exec(readFileSync(`/proc/${rig.pid}/limits`, 'utf8'))?.[1]);
+  // Enough for the pipes of a run, and for nothing of a process.
+  limitDescriptors(lowestWithFree(4));
+  for (let i = 0; i < 3; i += 1) {
+    const { result } = await rig.broker.run({ plugin: 'slow/slow' });
+    assert.deepEqual([result.verdict, result.error], ['busy', 'TFS_BUSY']);
+    assert.equal(descriptors().length, before);
+  }
+  assert.match(rig.log, /the spawner could not be started \(.*EMFILE/);
+  limitDescriptors(usual);
+  assert.equal((await rig.broker.run({ plugin: 'slow/slow' })).result.verdict, 'ok');
+});
+
 test('plugins run as another user, who can use the standard streams', { skip: process.getuid?.() !== 0 }, async () => {
   const plugins = {
     ...PLUGINS,
@@ -221,4 +255,20 @@ test('plugins run as another user, who can use the standard streams', { skip: pr
 
 function parentOf(pid: number): number {
   return Number(/^PPid:\s+(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
+}
+
+function descriptors(): number[] {
+  return readdirSync(`/proc/${rig.pid}/fd`).map(Number);
+}
+
+/** The limit of descriptors under which the worker could open so many more. */
+function lowestWithFree(count: number): number {
+  const open = new Set(descriptors());
+  let limit = 0;
+  for (let free = 0; free < count; limit += 1) if (!open.has(limit)) free += 1;
+  return limit;
+}
+
+function limitDescriptors(limit: number): void {
+  execFileSync('prlimit', ['--pid', String(rig.pid), `--nofile=${limit}:`]);
 }

@@ -43,9 +43,7 @@ export class ExecHost {
         started: (id, pid) => this.#entries.get(id)?.process.started(pid),
         failed: (id, error) => this.#failed(id, error),
         exited: (id, code, signal) => this.#entries.get(id)?.process.exited(code, signal),
-        lost: () => {
-          for (const { process } of this.#entries.values()) process.lost();
-        },
+        lost: (error) => this.#lost(error),
       },
       options.log,
     );
@@ -81,8 +79,9 @@ export class ExecHost {
     const { batch } = task;
     const variables = { TRIGGERFS_INVOCATION: formatInvocationId(batch, task.invocation), TRIGGERFS_ATTEMPT: String(run.attempt) };
     let id = 0;
+    let process: ExecProcess | null = null;
     try {
-      const process = new ExecProcess({
+      process = new ExecProcess({
         run,
         payload: createPayloadFile(batch.subarray(task.payload, task.end)),
         pool: this.#pool,
@@ -98,8 +97,20 @@ export class ExecHost {
       this.#spawner.plan(plan, () => this.#plans.describe(run.plan, plugin));
       this.#spawner.spawn(id, plan, variables, process.streams);
     } catch (error) {
-      run.finish(outcomeOf(plugin, error as NodeJS.ErrnoException), performance.now());
+      const outcome = outcomeOf(plugin, error as NodeJS.ErrnoException);
+      if (process !== null) {
+        process.failed(outcome);
+        return;
+      }
+      run.finish(outcome, performance.now());
       run.release();
+    }
+  }
+
+  #lost(error: NodeJS.ErrnoException | null): void {
+    for (const { process, plugin } of this.#entries.values()) {
+      if (error === null) process.lost();
+      else process.failed(outcomeOf(plugin, error));
     }
   }
 

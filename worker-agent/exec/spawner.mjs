@@ -17,6 +17,7 @@ import { closeSync, constants, openSync } from 'node:fs';
 /**
  * @typedef {{ program: string, args: string[], cwd: string, env: Record<string, string>, uid?: number, gid?: number }} Plan
  * @typedef {[name: 'spawn', id: number, plan: number, variables: Record<string, string>, stdin: string, stdout: string, stderr: string]} Spawn
+ * @typedef {{ command: Spawn, plan: Plan | undefined }} Waiting
  */
 
 const GRACE_MS = 5_000;
@@ -27,7 +28,7 @@ const SPAWNS_PER_TURN = 4;
 const plans = new Map();
 /** Leaders of the groups that are not closed. @type {Map<number, number>} */
 const leaders = new Map();
-/** @type {Spawn[]} */
+/** With the plans as they were when the commands came: an `unplan` right behind must not reach a start. @type {Waiting[]} */
 let waiting = [];
 let reports = '';
 let rest = '';
@@ -46,7 +47,7 @@ process.stdout.on('error', end);
 /** @param {[name: string, id: number, ...rest: unknown[]]} command */
 function obey(command) {
   const [name, id] = command;
-  if (name === 'spawn') waiting.push(/** @type {Spawn} */ (command));
+  if (name === 'spawn') enqueue(/** @type {Spawn} */ (command));
   else if (name === 'signal') signalGroup(id, /** @type {NodeJS.Signals} */ (command[2]));
   else if (name === 'close') close(id);
   else if (name === 'plan') plans.set(id, /** @type {Plan} */ (command[2]));
@@ -54,12 +55,17 @@ function obey(command) {
   if (waiting.length > 0) schedule();
 }
 
+/** @param {Spawn} command */
+function enqueue(command) {
+  waiting.push({ command, plan: plans.get(command[2]) });
+}
+
 function schedule() {
   if (scheduled) return;
   scheduled = true;
   setImmediate(() => {
     scheduled = false;
-    for (const command of waiting.splice(0, SPAWNS_PER_TURN)) start(command);
+    for (const next of waiting.splice(0, SPAWNS_PER_TURN)) start(next);
     if (reports !== '') process.stdout.write(reports);
     reports = '';
     if (waiting.length > 0) schedule();
@@ -72,12 +78,13 @@ function report(...line) {
   schedule();
 }
 
-/** @param {Spawn} command */
-function start([, id, planId, variables, ...paths]) {
-  const { program, args, env, ...options } = /** @type {Plan} */ (plans.get(planId));
+/** @param {Waiting} next */
+function start({ command: [, id, planId, variables, ...paths], plan }) {
   /** @type {number[]} */
   const stdio = [];
   try {
+    if (plan === undefined) throw new Error(`the plan ${planId} is not known`);
+    const { program, args, env, ...options } = plan;
     for (const path of paths) stdio.push(openSync(path, stdio.length === 0 ? constants.O_RDONLY : constants.O_WRONLY));
     const child = spawn(program, args, { ...options, env: { ...env, ...variables }, detached: true, stdio });
     child.on('error', (error) => {

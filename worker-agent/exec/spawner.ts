@@ -27,8 +27,8 @@ export interface SpawnerEvents {
   started(id: number, pid: number): void;
   failed(id: number, error: NodeJS.ErrnoException): void;
   exited(id: number, code: number | null, signal: NodeJS.Signals | null): void;
-  /** The spawner died; nothing more is reported of the processes that it had started. */
-  lost(): void;
+  /** The spawner died, or could not be started because of `error`; nothing more is reported of what it was asked for. */
+  lost(error: NodeJS.ErrnoException | null): void;
 }
 
 /**
@@ -58,19 +58,21 @@ export class Spawner {
     const child = spawn(program, args, { stdio: 'pipe', detached: true });
     this.#child = child;
     this.#rest = '';
+    child.on('error', (error) => this.#lost(child, error));
+    child.on('exit', () => this.#lost(child, null));
+    // Out of descriptors, a child has no streams; its error follows before any command would be written.
+    if (child.pid === undefined) return;
     child.stdout.setEncoding('utf8').on('data', (text: string) => this.#read(text));
     logLines(child.stderr, (line) => this.#log.warn(`spawner: ${line}`));
     child.stdin.on('error', () => undefined);
-    child.on('error', () => this.#lost(child));
-    child.on('exit', () => this.#lost(child));
   }
 
   /** Makes a plan known, unless it is. */
   plan(plan: number, make: () => SpawnPlan): void {
     this.start();
     if (this.#plans.has(plan)) return;
-    this.#plans.add(plan);
     this.#command(['plan', plan, make()]);
+    this.#plans.add(plan);
   }
 
   /** A plan is not used any more. */
@@ -123,12 +125,13 @@ export class Spawner {
     else if (name === 'failed') this.#events.failed(id, Object.assign(new Error(second as string), { code: first as string }));
   }
 
-  #lost(child: ChildProcess): void {
+  #lost(child: ChildProcess, error: NodeJS.ErrnoException | null): void {
     if (this.#child !== child) return;
     this.#child = null;
     this.#plans.clear();
     this.#commands = '';
-    this.#log.warn('the spawner died; it is started again on the next request');
-    this.#events.lost();
+    const what = error === null ? 'the spawner died' : `the spawner could not be started (${error.message})`;
+    this.#log.warn(`${what}; it is started again on the next request`);
+    this.#events.lost(error);
   }
 }
