@@ -15,6 +15,8 @@ const LONGEST_PAUSE_MS = 2_000;
 /** Errors that say nothing about the message: the same one may succeed later. */
 const RETRIED: ReadonlySet<ErrorCode> = new Set([
   'TFS_NO_WORKER',
+  // The worker that has the plugin may be offline for the moment.
+  'TFS_UNKNOWN_PLUGIN',
   'TFS_NO_BROKER',
   'TFS_BROKER_LOST',
   'TFS_BUSY',
@@ -148,7 +150,7 @@ export class Lane {
   }
 
   #next(): void {
-    if (this.#gather !== null) return;
+    if (this.#stopped || this.#gather !== null) return;
     if (this.#inFlight === 0 && this.#pacing.eager) this.pump();
     else this.#gather = setTimeout(() => this.#gathered(), this.#pacing.gatherMs);
   }

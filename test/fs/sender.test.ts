@@ -176,6 +176,37 @@ test('messages older than max_age are given up with the reason', async (t) => {
   assert.match(String(rows[0]?.reason), /no worker online/);
 });
 
+test('a plugin that no worker has is waited for in order, and named when max_age is over', async (t) => {
+  const { uplink, write, responses, printed } = setUp(t, { maxAgeMs: 400 });
+  const detail = 'no worker of service demo that is online has plugin echo';
+  uplink.onSend = (send) =>
+    setImmediate(() => (uplink.sends.length < 3 ? send.done('denied', 'TFS_UNKNOWN_PLUGIN', { exitCode: 68, detail }) : send.ok()));
+  write('m0');
+  await until(() => uplink.sends.length === 1, { what: 'the request' });
+  write('m1');
+  await until(() => uplink.sends.length >= 4, { what: 'both messages' });
+  assert.deepEqual(uplink.texts.slice(-2), ['m0', 'm1']);
+  await until(() => responses.latest(5)?.verdict === 'ok', { what: 'the answer' });
+  uplink.onSend = (send) => setImmediate(() => send.done('denied', 'TFS_UNKNOWN_PLUGIN', { exitCode: 68, detail }));
+  write('m2');
+  await until(() => responses.latest(5)?.verdict === 'expired', { what: 'the message is given up' });
+  assert.match(printed.at(-1) as string, /\/demo\/x: expired: not taken within max_age: no worker .* has plugin echo/);
+});
+
+test('an answer after the end sets no timer', async (t) => {
+  const { uplink, write, sender } = setUp(t);
+  write('m0');
+  await until(() => uplink.sends.length === 1, { what: 'the request' });
+  for (const text of ['m1', 'm2']) write(text);
+  await until(() => uplink.sends.length === 3, { what: 'the other requests' });
+  const stopped = sender.stop();
+  const before = timers();
+  uplink.sends[0]?.ok();
+  assert.equal(timers(), before);
+  for (const send of uplink.sends.slice(1)) send.ok();
+  await stopped;
+});
+
 test('messages of a trigger that was removed are given up; without a plugin they wait', async (t) => {
   const { uplink, write, show, responses } = setUp(t);
   show(makeTrigger(5, '/demo/x', { plugin: null }), makeTrigger(6, '/demo/y'));
@@ -231,3 +262,7 @@ test('a client that ended by itself costs nothing: the request is sent again', a
   assert.equal(uplink.sends[1]?.options.resume, true);
   assert.equal(uplink.rules.length, 2, 'routes of the ended client are void');
 });
+
+function timers(): number {
+  return process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+}
