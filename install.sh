@@ -516,10 +516,39 @@ saved() {
   read_toml && toml_get "$1" "$2"
 }
 
-# Section of a header line, without blanks and quotes; 1 for other lines.
+# Section of a header line as section_of spells it; 1 for other lines.
 header_of() {
+  local rest names=() name='^[[:space:]]*("([^"]*)"|'"'([^']*)'"'|([^."[:space:]]+))[[:space:]]*(\.|$)'
   [[ $1 =~ ^[[:space:]]*\[([^]]+)\] ]] || return 1
-  ANSWER=${BASH_REMATCH[1]//[[:space:]\"\']/}
+  rest=${BASH_REMATCH[1]}
+  while [[ $rest =~ $name ]]; do
+    names+=("${BASH_REMATCH[2]-}${BASH_REMATCH[3]-}${BASH_REMATCH[4]-}")
+    rest=${rest:${#BASH_REMATCH[0]}}
+  done
+  section_of ${names[@]+"${names[@]}"}
+}
+
+# section_of NAME...: names with a dot in quotes, because TOML reads a bare dot as the beginning of a deeper section.
+section_of() {
+  local name
+  ANSWER=''
+  for name; do
+    [[ $name != *.* ]] || name="\"$name\""
+    ANSWER+=${ANSWER:+.}$name
+  done
+}
+
+# The section of this machine's worker in SECTION. A header that lacks the quotes can only be meant for it, and gets them.
+worker_section() {
+  local i
+  section_of workers "$TEAM" "$WORKER"
+  SECTION=$ANSWER
+  [ "$SECTION" != "workers.$TEAM.$WORKER" ] || return 0
+  for i in "${!TOML[@]}"; do
+    [[ ${TOML[i]} =~ ^[[:space:]]*\["workers.$TEAM.$WORKER"\] ]] || continue
+    TOML[i]="[$SECTION]"
+    TOML_CHANGED=1
+  done
 }
 
 # toml_find SECTION KEY: LINE is the key's line, or -1; AFTER the line after the section's last entry, or -1.
@@ -632,11 +661,12 @@ write_toml() {
   CHANGED=1
 }
 
-# The token of this machine's worker: from the configuration, from a file, or by making the worker.
+# The token of this machine's worker: from the configuration, from a file, or by making the worker. Its section in SECTION.
 worker_token() {
   local token
+  worker_section
   if [ -z "$TOKEN_FILE" ]; then
-    toml_get "workers.$TEAM.$WORKER" token && return
+    toml_get "$SECTION" token && return
     need_api && need_identity && need_password || return
     object team "$TEAM" identity "$IDENTITY" secret "$PASSWORD" && post /v1/login "$ANSWER" || return
     [ "$HTTP_STATUS" = 200 ] && field apiToken || refused "cannot log in to the team $TEAM as $IDENTITY" || return
@@ -663,7 +693,7 @@ step_config() {
   [ -z "$PASSWORD" ] || toml_add main secret "$PASSWORD" || return
   toml_default triggerfs mountpoint "$(default_mountpoint)" || return
   [ -z "$WORKER_USER" ] || toml_add workers user "$WORKER_USER" || return
-  [ -z "$WORKER" ] || { worker_token && toml_add "workers.$TEAM.$WORKER" token "$ANSWER"; } || return
+  [ -z "$WORKER" ] || { worker_token && toml_add "$SECTION" token "$ANSWER"; } || return
   local changed=$TOML_CHANGED
   write_toml || return
   if [ -n "$changed" ] && [ -n "$existed" ]; then
@@ -751,7 +781,7 @@ service_worker() {
   if ! printf '%s\n' "${TOML[@]}" | grep -qE '^\[workers\.[^.]+\..+\]'; then
     toml_get main team && TEAM=${TEAM:-$ANSWER}
     need WORKER --worker 'Name of the worker on this machine' "$(hostname -s 2>/dev/null || echo worker01)" || return
-    need TEAM --team 'Team of the worker' '' && worker_token && toml_add "workers.$TEAM.$WORKER" token "$ANSWER" || return
+    need TEAM --team 'Team of the worker' '' && worker_token && toml_add "$SECTION" token "$ANSWER" || return
   fi
   is_root || return 0
   if [ -z "$WORKER_USER" ] && [ -z "$UNIT_DIR" ] && ! toml_get workers user; then

@@ -1,6 +1,6 @@
 import { TriggerFsError } from '../protocol/errors.ts';
 import { formatHelp, parseArguments } from '../runtime/arguments.ts';
-import { type Config, loadConfig } from '../runtime/config/index.ts';
+import { type Config, loadConfig, workerSection } from '../runtime/config/index.ts';
 import { childEnvironment, environment } from '../runtime/environment.ts';
 import { exitWith } from '../runtime/exit.ts';
 import { runUntilSignal } from '../runtime/lifecycle.ts';
@@ -74,7 +74,7 @@ function findWorker(
     .flatMap(([teamName, workers]) => [...workers].map(([name, { token }]) => ({ team: teamName, identity: name, token })))
     .filter((worker) => (team === undefined || worker.team === team) && (identity === undefined || worker.identity === identity));
   const [worker] = found;
-  const wanted = `[workers.${team ?? 'TEAM'}.${identity ?? 'IDENTITY'}]`;
+  const wanted = workerSection(team ?? 'TEAM', identity ?? 'IDENTITY');
   if (worker === undefined)
     throw new TriggerFsError('TFS_USAGE', `${config.file ?? 'the configuration'} has no section ${wanted} with a token`);
   if (found.length === 1) return worker;

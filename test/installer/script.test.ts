@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
+import { parseConfig } from '../../runtime/config/index.ts';
 import { environment } from '../../runtime/environment.ts';
 import { packageRoot } from '../../runtime/package-root.ts';
 import { readTable } from '../support/markdown.ts';
@@ -100,6 +101,30 @@ test('an existing triggerfs.toml is kept and completed', async (t) => {
   assert.match(second.screen, /Note: .* has another api in \[main\] and keeps it\./);
   assert.match(second.screen, /Nothing was changed: everything is in place\./);
   assert.equal(readFileSync(here.config, 'utf8'), after);
+});
+
+test('names with a dot are written in quotes and found in every spelling', async (t) => {
+  const here = machine(t);
+  const options = ['--yes', '--team', 'acme.io', '--worker', 'web.01', '--token-file', here.file('token', 'a-token'), 'config'];
+  assert.equal((await here.run(options)).code, 0);
+  const written = readFileSync(here.config, 'utf8');
+  const token = (text: string): string | undefined => parseConfig(text, here.config).workerCredentials.get('acme.io')?.get('web.01')?.token;
+  assert.equal(token(written), 'a-token');
+  assert.match(written, /^\[workers\."acme\.io"\."web\.01"\]$/m);
+  const header = '[workers."acme.io"."web.01"]';
+  for (const spelling of [header, `[ workers . 'acme.io'."web.01" ] # mine`, '["workers"."acme.io".\'web.01\']']) {
+    const before = written.replace(header, spelling);
+    here.file('triggerfs.toml', before.trimEnd());
+    assert.match((await here.run(options)).screen, /Nothing was changed/);
+    assert.equal(readFileSync(here.config, 'utf8'), before);
+  }
+  here.file('triggerfs.toml', written.replace(header, '[workers.acme.io.web.01]').trimEnd());
+  assert.match((await here.run(options)).screen, /added what was missing/);
+  assert.equal(readFileSync(here.config, 'utf8'), written);
+  const other = ['--yes', '--team', 'acme', '--worker', 'io.web.01', '--token-file', here.file('token', 'other'), 'config'];
+  await here.run(other);
+  const both = parseConfig(readFileSync(here.config, 'utf8'), here.config).workerCredentials;
+  assert.deepEqual([both.get('acme.io')?.get('web.01')?.token, both.get('acme')?.get('io.web.01')?.token], ['a-token', 'other']);
 });
 
 test('answers that end early are an error', async (t) => {

@@ -1,4 +1,5 @@
 import type { CommandResult } from '../../../protocol/http/configuration.ts';
+import { workerSection } from '../../../runtime/config/index.ts';
 
 /** What people should know after a commit: notices, and the tokens of new workers. */
 export function resultLines(team: string, results: readonly CommandResult[]): string[] {
@@ -14,7 +15,7 @@ export function workerToken(team: string, identity: string, token: string): stri
     `Token: ${token}`,
     'It is shown only now. Put it into the triggerfs.toml of the machine that the worker runs on:',
     '',
-    `[workers.${team}.${identity}]`,
+    workerSection(team, identity),
     `token = "${token}"`,
     '',
   ];
