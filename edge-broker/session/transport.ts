@@ -158,7 +158,8 @@ export class Transport {
 
   #sendFailed(outbox: PeerOutbox, batch: Buffer, error: NodeJS.ErrnoException): void {
     if (error.code === 'EAGAIN') {
-      if (outbox.retired) return discard(outbox);
+      // A peer that does not read any more and has no session either keeps nothing here.
+      if (outbox.retired) return outbox.clear();
       outbox.putBack(batch);
       outbox.queued = true;
       this.#blocked.push(outbox);
@@ -175,9 +176,4 @@ export class Transport {
     this.#blocked = [];
     this.#schedule();
   };
-}
-
-/** A peer that does not read any more and has no session either keeps nothing here. */
-function discard(outbox: PeerOutbox): void {
-  while (outbox.take() !== null);
 }
