@@ -39,6 +39,7 @@ export const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   'fuse-native': ['fs'],
   'graphile-worker': ['migrations', 'control-plane'],
   'node-cron': ['control-plane', 'worker-agent'],
+  croner: ['control-plane', 'worker-agent'],
   nodemailer: ['control-plane'],
   pg: ['runtime', 'migrations', 'control-plane', 'edge-broker'],
   'pg-boss': ['migrations', 'control-plane'],

@@ -1,0 +1,1 @@
+-- Invocations that were accepted for later.

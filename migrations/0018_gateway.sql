@@ -1,0 +1,1 @@
+-- How services answer over HTTP.

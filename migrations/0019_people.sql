@@ -1,0 +1,1 @@
+-- Accounts, letters and maintenance, continued.
