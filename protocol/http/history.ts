@@ -17,13 +17,12 @@ const TimeText = Type.String({
   pattern: '^(-[0-9]{1,9}(ms|s|m|h|d)|[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9:.]+(Z|[+-][0-9]{2}:?[0-9]{2})?)?)$',
 });
 
-const words = <const T extends readonly string[]>(list: T) => Type.Union(list.map((word) => Type.Literal(word as T[number])));
-
-const Verdict = words(VERDICT_NAMES);
+const Source = Type.Enum([...INVOCATION_SOURCES]);
+const Verdict = Type.Enum([...VERDICT_NAMES]);
 const Stream = Type.Union([Type.Literal('stdout'), Type.Literal('stderr')]);
 
 /** `accepted`: it waits for its turn. `running`: brokers know it, and it has no verdict. `done`: it has one. */
-export const InvocationState = words(['accepted', 'running', 'done']);
+export const InvocationState = Type.Enum(['accepted', 'running', 'done']);
 export type InvocationState = Static<typeof InvocationState>;
 
 /** Id of an invocation. */
@@ -38,9 +37,9 @@ export const HistoryQuery = Type.Object(
     /** Identity of a worker that ran it. */
     worker: Type.Optional(Type.String({ minLength: 1, maxLength: 64 })),
     /** A verdict, or `running`: it has none yet. */
-    verdict: Type.Optional(Type.Union([Verdict, Type.Literal('running')])),
+    verdict: Type.Optional(Type.Enum([...VERDICT_NAMES, 'running'])),
     caller: Type.Optional(Type.String({ maxLength: 254 })),
-    source: Type.Optional(words(INVOCATION_SOURCES)),
+    source: Type.Optional(Source),
     plugin: Type.Optional(Type.String({ minLength: 1, maxLength: 128 })),
     since: Type.Optional(TimeText),
     until: Type.Optional(TimeText),
@@ -66,8 +65,8 @@ const SUMMARY = {
   service: Type.String(),
   plugin: Type.String(),
   /** Null when no worker was asked yet. */
-  algorithm: orNull(words(ALGORITHMS)),
-  source: words(INVOCATION_SOURCES),
+  algorithm: orNull(Type.Enum([...ALGORITHMS])),
+  source: Source,
   /** Identity of who called; empty when nobody was logged in. */
   caller: Type.String(),
   /** Path of the trigger file that fired; null when there was none, when it is gone, or when the reader does not see it. */
