@@ -1,0 +1,1 @@
+-- Schedules that are kept by workers.
