@@ -47,6 +47,8 @@ export interface Call {
 /** A command of the console. Help, completion, scripts and docs/console.md all read this one description. */
 export interface Command extends Syntax {
   readonly modes: readonly Mode[];
+  /** `| compare` may follow. */
+  readonly compares?: boolean;
   /** Does it; what it returns is shown. @throws TriggerFsError */
   run(call: Call): Promise<Answer | null>;
 }

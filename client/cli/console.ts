@@ -89,6 +89,9 @@ export class Console implements Shell {
     const help = this.#help(words, line);
     if (help !== null) return this.#screen.show(help, pipeline.noMore);
     const { command, ...resolved } = this.#resolve(words);
+    if (pipeline.compare !== null && command.compares !== true) {
+      throw new TriggerFsError('TFS_USAGE', '| compare follows show (in a candidate) or show configuration');
+    }
     const begun = performance.now();
     const piped = this.#json ? { ...pipeline, json: true } : pipeline;
     const screen = this.#screen;

@@ -4,6 +4,8 @@ import { errorAtLine, type ParsedCommand, parseCommands } from '../../protocol/c
 import { TriggerFsError } from '../../protocol/errors.ts';
 import type {
   CommandResult,
+  ConfigurationCheck,
+  ConfigurationChecked,
   ConfigurationCommit,
   ConfigurationCommitted,
   ConfigurationRolledBack,
@@ -22,11 +24,11 @@ const MAX_COMMENT = 1000;
 
 /** Ends the transaction of a check without keeping anything. */
 class Rehearsed extends Error {
-  readonly results: readonly CommandResult[];
+  readonly checked: ConfigurationChecked;
 
-  constructor(results: readonly CommandResult[]) {
+  constructor(checked: ConfigurationChecked) {
     super('rehearsed');
-    this.results = results;
+    this.checked = checked;
   }
 }
 
@@ -59,18 +61,26 @@ export class Commits {
     });
   }
 
-  /** Applies everything and takes it back. @throws TriggerFsError what `commit` would throw */
-  async check(principal: Principal, lines: readonly string[], version?: string): Promise<readonly CommandResult[]> {
+  /** Goes back and applies everything as asked, and takes it back. @throws TriggerFsError what `rollback` and `commit` would throw */
+  async check(principal: Principal, { commands: lines = [], rollback, version }: ConfigurationCheck): Promise<ConfigurationChecked> {
     const commands = parse(lines);
+    if (rollback !== undefined && !isAdmin(principal)) {
+      throw new TriggerFsError('TFS_FORBIDDEN', 'earlier states hold what only its owners see: they are for admins and owners');
+    }
     try {
       return await this.#database.inTeam(principal.teamId, async (tx) => {
-        await this.#admit(tx, principal, version);
-        // New tokens end with this transaction.
+        await repository.serialize(tx, principal.teamId);
+        // Comparing with an earlier state is no change that somebody else could stand in the way of.
+        if (commands.length > 0) await this.#admit(tx, principal, version);
+        else await assertVersion(tx, principal, version);
+        if (rollback !== undefined) await this.#restore(tx, principal, rollback);
         const results = await applyAll(tx, principal, commands);
-        throw new Rehearsed(results.map((result) => ({ ...result, worker: null })));
+        const after = await repository.readCommands(tx, principal);
+        // New tokens end with this transaction.
+        throw new Rehearsed({ results: results.map((result) => ({ ...result, worker: null })), commands: [...after] });
       });
     } catch (thrown) {
-      if (thrown instanceof Rehearsed) return thrown.results;
+      if (thrown instanceof Rehearsed) return thrown.checked;
       throw thrown;
     }
   }
@@ -127,12 +137,10 @@ export class Commits {
     return this.#database.inTeam(teamId, async (tx) => {
       await repository.serialize(tx, teamId);
       await assertUnlocked(tx, principal);
-      const snapshot = await findSnapshot(tx, teamId, number);
-      if (snapshot === null) throw new TriggerFsError('TFS_NOT_FOUND', `there is no state ${number} commits ago to go back to`);
       const pending = await repository.pendingCommit(tx, teamId);
       if (pending !== null) await repository.settleCommit(tx, teamId, pending.id, 'rolled-back');
       const before = await readSnapshot(tx, teamId);
-      const notices = await restoreSnapshot(tx, teamId, snapshot, principal.role === 'owner');
+      const notices = await this.#restore(tx, principal, number);
       const author = { authorId: principal.id, author: principal.identity, address };
       const id = await logRollback(tx, teamId, before, { ...author, comment, commands: [`rollback ${number}`] });
       return { id, notices };
@@ -152,6 +160,13 @@ export class Commits {
     return failed;
   }
 
+  /** Makes an earlier state the present one. @throws TriggerFsError TFS_NOT_FOUND */
+  async #restore(tx: Transaction, { teamId, role }: Principal, number: number): Promise<string[]> {
+    const snapshot = await findSnapshot(tx, teamId, number);
+    if (snapshot === null) throw new TriggerFsError('TFS_NOT_FOUND', `there is no state ${number} commits ago to go back to`);
+    return restoreSnapshot(tx, teamId, snapshot, role === 'owner');
+  }
+
   /** Everything that may refuse a change before its first command. */
   async #admit(tx: Transaction, principal: Principal, version: string | undefined): Promise<void> {
     await repository.serialize(tx, principal.teamId);
@@ -161,10 +176,14 @@ export class Commits {
       const what = `commit ${pending.id} of ${pending.author} waits for its confirmation until ${pending.confirmBy}`;
       throw new TriggerFsError('TFS_CONFLICT', `${what}: confirm it or roll it back first`);
     }
-    if (version !== undefined && version !== versionOf(await repository.readCommands(tx, principal))) {
-      throw new TriggerFsError('TFS_CONFLICT', 'the configuration was changed since it was read');
-    }
+    await assertVersion(tx, principal, version);
   }
+}
+
+/** @throws TriggerFsError TFS_CONFLICT unless the configuration is still the one that was read */
+async function assertVersion(tx: Transaction, principal: Principal, version: string | undefined): Promise<void> {
+  if (version === undefined || version === versionOf(await repository.readCommands(tx, principal))) return;
+  throw new TriggerFsError('TFS_CONFLICT', 'the configuration was changed since it was read');
 }
 
 /** @throws TriggerFsError TFS_CONFLICT, naming who holds the configuration */

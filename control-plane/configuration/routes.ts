@@ -65,12 +65,15 @@ function registerCommits(app: App, commits: Commits): void {
       config: { policy: 'change' },
       bodyLimit: BODY_BYTES,
       handlerTimeout: HANDLER_MS,
-      schema: { summary: 'Try commands without keeping anything', body: ConfigurationCheck, response: { 200: ConfigurationChecked } },
+      schema: {
+        summary: 'What would be after commands, without keeping anything',
+        body: ConfigurationCheck,
+        response: { 200: ConfigurationChecked },
+      },
     },
     async (request) => {
       awaitLong(request);
-      const { commands, version } = request.body;
-      return { results: [...(await commits.check(principalOf(request), commands, version))] };
+      return commits.check(principalOf(request), request.body);
     },
   );
 

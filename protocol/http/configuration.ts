@@ -7,6 +7,8 @@ const MAX_COMMAND = 400_000;
 
 const Commands = Type.Array(Type.String({ maxLength: MAX_COMMAND }), { minItems: 1, maxItems: MAX_COMMANDS });
 const Version = Type.String({ maxLength: 64 });
+/** 1 is the state before the last commit, 2 the one before that, ... */
+const RollbackNumber = Type.Integer({ minimum: 1, maximum: 49 });
 
 /** The configuration lock; see `POST /v1/configuration/lock`. */
 export const ConfigurationLock = Type.Object({ holder: Type.String(), expiresAt: Timestamp });
@@ -26,8 +28,15 @@ export const ConfigurationView = Type.Object({
 });
 export type ConfigurationView = Static<typeof ConfigurationView>;
 
-/** Body of `POST /v1/configuration/check`. Empty lines and comments are skipped, but count as lines. */
-export const ConfigurationCheck = Type.Object({ commands: Commands, version: Type.Optional(Version) }, CLOSED);
+/**
+ * Body of `POST /v1/configuration/check`: what would be after a rollback (for admins), then after the commands. Empty lines and
+ * comments are skipped, but count as lines.
+ */
+export const ConfigurationCheck = Type.Object(
+  { commands: Type.Optional(Commands), rollback: Type.Optional(RollbackNumber), version: Type.Optional(Version) },
+  CLOSED,
+);
+export type ConfigurationCheck = Static<typeof ConfigurationCheck>;
 
 /** Body of `POST /v1/configuration/commit`. */
 export const ConfigurationCommit = Type.Object(
@@ -54,8 +63,9 @@ export const CommandResult = Type.Object({
 });
 export type CommandResult = Static<typeof CommandResult>;
 
-/** Answer of a check. */
-export const ConfigurationChecked = Type.Object({ results: Type.Array(CommandResult) });
+/** Answer of a check: `commands` are the team as it would be, as far as the caller sees it. */
+export const ConfigurationChecked = Type.Object({ results: Type.Array(CommandResult), commands: Type.Array(Type.String()) });
+export type ConfigurationChecked = Static<typeof ConfigurationChecked>;
 
 /** Answer of a commit. `id` is null when there was nothing but comments. */
 export const ConfigurationCommitted = Type.Object({
@@ -65,9 +75,9 @@ export const ConfigurationCommitted = Type.Object({
 });
 export type ConfigurationCommitted = Static<typeof ConfigurationCommitted>;
 
-/** Body of `POST /v1/configuration/rollback`: 1 is the state before the last commit, 2 the one before that, ... */
+/** Body of `POST /v1/configuration/rollback`. */
 export const ConfigurationRollback = Type.Object(
-  { number: Type.Integer({ minimum: 1, maximum: 49 }), comment: Type.Optional(Type.String({ maxLength: 1000 })) },
+  { number: RollbackNumber, comment: Type.Optional(Type.String({ maxLength: 1000 })) },
   CLOSED,
 );
 

@@ -181,6 +181,24 @@ suite('configuration', () => {
     );
     assert.deepEqual((await view(token)).commands, []);
     assert.match(String((await check(['delete workers none'])).body.detail), /^line 1, /);
+    const after: unknown = (await check(TEAM)).body.commands;
+    await results(commit(token, TEAM));
+    assert.deepEqual(after, (await view(token)).commands);
+  });
+
+  test('a check tells what a rollback would make of the team', async () => {
+    const { token } = await freshTeam();
+    await results(commit(token, ['set workers identity w1']));
+    await results(commit(token, ['set workers identity w2']));
+    const check = async (body: object): Promise<unknown> => (await api.call('POST /v1/configuration/check', { token, body })).body.commands;
+    assert.deepEqual(await check({ rollback: 1 }), ['set workers identity w1']);
+    assert.deepEqual(await check({ rollback: 2 }), []);
+    assert.deepEqual(await check({ rollback: 2, commands: ['set workers identity w3'] }), ['set workers identity w3']);
+    assert.deepEqual(await check({}), ['set workers identity w1', 'set workers identity w2']);
+    const { body } = await api.call('POST /v1/configuration/check', { token, body: { rollback: 3 } });
+    assert.equal(body.code, 'TFS_NOT_FOUND');
+    const stale = await api.call('POST /v1/configuration/check', { token, body: { rollback: 1, version: 'another' } });
+    assert.equal(stale.body.code, 'TFS_CONFLICT');
   });
 
   test('renaming, detaching and deleting', async () => {

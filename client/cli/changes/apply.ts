@@ -1,8 +1,12 @@
-import type { Static } from 'typebox';
 import { formatOperation } from '../../../protocol/configuration/format.ts';
 import { isConfiguration, type Operation } from '../../../protocol/configuration/operations.ts';
 import { TriggerFsError } from '../../../protocol/errors.ts';
-import type { ConfigurationChecked, ConfigurationCommit, ConfigurationCommitted } from '../../../protocol/http/configuration.ts';
+import type {
+  ConfigurationCheck,
+  ConfigurationChecked,
+  ConfigurationCommit,
+  ConfigurationCommitted,
+} from '../../../protocol/http/configuration.ts';
 import type { Call } from '../command.ts';
 import { type Answer, shownTime, text } from '../screen/answer.ts';
 import { applyDirectly } from './direct.ts';
@@ -29,20 +33,20 @@ export async function addToCandidate(call: Call, commands: readonly string[]): P
   const candidate = [...call.shell.candidate, ...commands];
   // Whoever goes on working keeps the others out for as long.
   if (call.shell.editing === 'exclusive') await call.connection.call({ method: 'POST', path: '/v1/configuration/lock', body: {} });
-  await check(call, candidate);
+  await check(call, { commands: candidate });
   call.shell.setCandidate(candidate);
 }
 
-/** Lets the server try commands without keeping anything. @throws TriggerFsError naming line and command */
-export async function check(call: Call, commands: readonly string[]): Promise<Static<typeof ConfigurationChecked>> {
-  const request = { method: 'POST', path: '/v1/configuration/check', body: { commands }, timeoutMs: COMMIT_MS } as const;
+/** Lets the server try commands, or a rollback, without keeping anything. @throws TriggerFsError naming line and command */
+export async function check(call: Call, body: ConfigurationCheck): Promise<ConfigurationChecked> {
+  const request = { method: 'POST', path: '/v1/configuration/check', body, timeoutMs: COMMIT_MS } as const;
   return call.connection.call(request);
 }
 
 /** Commits commands, all or none, and says what came of it. @throws TriggerFsError naming line and command */
 export async function commit(call: Call, body: ConfigurationCommit): Promise<Answer> {
   const request = { method: 'POST', path: '/v1/configuration/commit', body, timeoutMs: COMMIT_MS } as const;
-  const committed = await call.connection.call<Static<typeof ConfigurationCommitted>>(request);
+  const committed = await call.connection.call<ConfigurationCommitted>(request);
   call.shell.namesChanged();
   const lines = resultLines(await call.connection.team(), committed.results);
   if (committed.confirmBy !== null) {

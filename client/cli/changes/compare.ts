@@ -1,17 +1,36 @@
+import { compareConfigurations } from '../../../protocol/configuration/compare.ts';
 import { parseCommand } from '../../../protocol/configuration/parse.ts';
+import type { ConfigurationCheck, ConfigurationView } from '../../../protocol/http/configuration.ts';
+import type { Call } from '../command.ts';
+import { type Answer, text } from '../screen/answer.ts';
+import { check } from './apply.ts';
 
-const SIGNS = { delete: '-', rename: '!' } as const;
+const SIGNS = { removed: '-', added: '+' } as const;
 
 /**
- * What a candidate changes, a line for each command: `+` for what is set, `-` for what is deleted, `!` for what is renamed.
- * What is set already is left out.
+ * What the candidate makes of the configuration (of the one `back` commits ago where that is not 0): the lines of the resulting
+ * text that go and come, object by object.
  */
-export function compareLines(before: readonly string[], candidate: readonly string[]): string[] {
-  const present = new Set(before);
-  return candidate.flatMap((command) => {
+export async function compare(call: Call, back: number): Promise<Answer> {
+  const { candidate } = call.shell;
+  const running = await call.connection.call<ConfigurationView>({ method: 'GET', path: '/v1/configuration', signal: call.signal });
+  const { version } = running;
+  const tried = async (body: ConfigurationCheck): Promise<readonly string[]> => (await check(call, { ...body, version })).commands;
+  const before = back === 0 ? running.commands : await tried({ rollback: back });
+  const after = candidate.length === 0 ? running.commands : await tried({ commands: [...candidate] });
+  const objects = compareConfigurations(before, after);
+  const lines = objects.flatMap(({ object, lines: changed }) => [
+    `[edit ${object}]`,
+    ...changed.map(({ change, command }) => `${SIGNS[change]} ${command}`),
+  ]);
+  return text([...renamedTeam(candidate), ...lines], objects);
+}
+
+/** The name of the team is no part of its text, so that the text can be loaded into another team. */
+function renamedTeam(candidate: readonly string[]): string[] {
+  const renames = candidate.filter((command) => {
     const operation = parseCommand(command);
-    if (operation === null || present.has(command)) return [];
-    const removes = operation.verb === 'delete' || operation.verb === 'detach';
-    return [`${removes ? SIGNS.delete : operation.verb === 'rename' ? SIGNS.rename : '+'} ${command}`];
+    return operation?.verb === 'rename' && operation.object === 'teams';
   });
+  return renames.length === 0 ? [] : ['[edit teams]', ...renames.map((command) => `! ${command}`)];
 }

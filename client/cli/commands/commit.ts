@@ -10,7 +10,7 @@ import type {
   ConfigurationView,
 } from '../../../protocol/http/configuration.ts';
 import { addToCandidate, check, commit } from '../changes/apply.ts';
-import { compareLines } from '../changes/compare.ts';
+import { compare } from '../changes/compare.ts';
 import { type Call, type Command, type Editing, EVERYWHERE } from '../command.ts';
 import { type Answer, type Column, shownTime, table, text } from '../screen/answer.ts';
 
@@ -32,8 +32,20 @@ export const COMMIT: readonly Command[] = [
     modes: ['run'],
     run: (call) => enter(call, 'exclusive'),
   },
-  { pattern: 'show', doc: 'Show what is collected; with | compare, what it changes', modes: ['configure'], run: showCandidate },
-  { pattern: 'show configuration', doc: 'Show the team as commands that rebuild it', modes: EVERYWHERE, run: showConfiguration },
+  {
+    pattern: 'show',
+    doc: 'Show what is collected; with | compare, what it changes',
+    modes: ['configure'],
+    compares: true,
+    run: showCandidate,
+  },
+  {
+    pattern: 'show configuration',
+    doc: 'Show the team as commands that rebuild it',
+    modes: EVERYWHERE,
+    compares: true,
+    run: showConfiguration,
+  },
   { pattern: 'show log commit', doc: 'Show who changed what', modes: EVERYWHERE, run: showLog },
   {
     pattern: 'commit',
@@ -75,27 +87,21 @@ function configuration(call: Call): Promise<ConfigurationView> {
 }
 
 async function showCandidate(call: Call): Promise<Answer> {
-  assertCandidate(call);
-  return call.pipeline.compare ? compare(call) : text(call.shell.candidate);
+  const { compare: back } = call.pipeline;
+  if (back === null || back === 0) assertCandidate(call);
+  return back === null ? text(call.shell.candidate) : compare(call, back);
 }
 
 async function showConfiguration(call: Call): Promise<Answer> {
-  if (call.pipeline.compare) {
-    assertCandidate(call);
-    return compare(call);
-  }
+  const { compare: back } = call.pipeline;
+  if (back !== null) return compare(call, back);
   const view = await configuration(call);
   return text(view.commands, view);
 }
 
-async function compare(call: Call): Promise<Answer> {
-  const before = await configuration(call);
-  return text(compareLines(before.commands, call.shell.candidate));
-}
-
 async function commitCheck(call: Call): Promise<Answer> {
   assertCandidate(call);
-  if (call.shell.candidate.length > 0) await check(call, call.shell.candidate);
+  if (call.shell.candidate.length > 0) await check(call, { commands: [...call.shell.candidate] });
   return text(['configuration check succeeds'], { ok: true });
 }
 

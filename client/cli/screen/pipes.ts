@@ -8,7 +8,7 @@ export const PIPES: Readonly<Record<string, string>> = {
   find: 'Begin with the first line that matches',
   last: 'Show only the last N lines',
   count: 'Show only the number of lines',
-  compare: 'Show what the candidate changes (after show)',
+  compare: 'Show what the candidate changes (after show); rollback N: what was changed since',
   json: 'Show as JSON',
   'no-more': 'Do not stop after each screen',
 };
@@ -28,18 +28,20 @@ export interface Pipeline {
   readonly count: boolean;
   readonly json: boolean;
   readonly noMore: boolean;
-  readonly compare: boolean;
+  /** How many commits back is compared with; 0 is the running configuration. Null: nothing is compared. */
+  readonly compare: number | null;
 }
 
 /** Reads the words after each `|`. @throws TriggerFsError TFS_USAGE */
 export function readPipes(pipes: readonly (readonly Word[])[]): Pipeline {
   const filters: (() => LineFilter)[] = [];
-  const found = { last: null as number | null, count: false, json: false, noMore: false, compare: false };
+  const found = { last: null as number | null, count: false, json: false, noMore: false, compare: null as number | null };
   for (const [first, ...rest] of pipes) {
     const name = pipeName(first?.text ?? '');
     const argument = rest.map(({ text }) => text).join(' ');
     if (name === 'match' || name === 'except' || name === 'find') filters.push(filterOf(name, argument));
     else if (name === 'last') found.last = lastOf(argument);
+    else if (name === 'compare') found.compare = compareOf(argument);
     else if (argument !== '') throw new TriggerFsError('TFS_USAGE', `| ${name} takes nothing more, not ${argument}`);
     else if (name === 'no-more') found.noMore = true;
     else found[name] = true;
@@ -84,6 +86,14 @@ function compile(source: string): RegExp {
   } catch (cause) {
     throw new TriggerFsError('TFS_USAGE', (cause as Error).message, { cause });
   }
+}
+
+/** `rollback 2`, or nothing for the running configuration. */
+function compareOf(argument: string): number {
+  const [word = '', number = '', ...more] = argument.split(' ');
+  if (argument === '') return 0;
+  if ('rollback'.startsWith(word) && /^[1-9]\d?$/.test(number) && more.length === 0) return Number(number);
+  throw new TriggerFsError('TFS_USAGE', `| compare takes nothing more, or rollback NUMBER, not ${argument}`);
 }
 
 function lastOf(argument: string): number {

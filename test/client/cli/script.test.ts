@@ -93,7 +93,14 @@ test('a candidate is collected, compared, committed and rolled back', async () =
     'rollback 0',
     'show | count',
   );
-  assert.deepEqual(compared, ['+ set workers identity gamma', '- delete triggers log', 'configuration check succeeds', 'Count: 0 lines']);
+  assert.deepEqual(compared, [
+    '[edit workers gamma]',
+    '+ set workers identity gamma',
+    '[edit triggers /demo/log]',
+    ...before.filter((line) => /^set triggers (name )?\/demo\/log( |$)/.test(line)).map((line) => `- ${line}`),
+    'configuration check succeeds',
+    'Count: 0 lines',
+  ]);
   assert.deepEqual(await lines('show configuration'), before);
   const refused = await run(['configure candidate', 'set workers identity gamma', 'set services nothing timeout 5s']);
   assert.match(refused.stderr, /-e 3: .*\n.*line 2, .*nothing/);
@@ -112,6 +119,49 @@ test('a candidate is collected, compared, committed and rolled back', async () =
   );
   await lines('configure', 'rollback 1');
   assert.deepEqual(await lines('show configuration'), before);
+});
+
+test('show | compare tells what a candidate makes of the configuration, and what was changed since an earlier commit', async () => {
+  await lines('configure', 'set services name compared', 'set services compared timeout 5s');
+  const compared = await lines(
+    'configure candidate',
+    // Set already, so nothing changes.
+    'set services compared timeout 5s',
+    'show | compare',
+    'set services compared timeout 10s description "two words"',
+    'rename services compared to other',
+    'rename services other to compared',
+    'rename teams demo to renamed',
+    'show | compare',
+    'show | compare rollback 2',
+    'show | compare | json',
+    'rollback 0',
+  );
+  const change = [
+    '[edit teams]',
+    '! rename teams demo to renamed',
+    '[edit services compared]',
+    '- set services compared timeout 5s',
+    '+ set services compared description "two words"',
+    '+ set services compared timeout 10s',
+  ];
+  const since = [
+    ...change.slice(0, 3),
+    '+ set services name compared',
+    '+ set services compared description "two words"',
+    '+ set services compared timeout 10s',
+  ];
+  const json = compared.slice(change.length + since.length).join('\n');
+  assert.deepEqual(compared.slice(0, change.length + since.length), [...change, ...since]);
+  assert.deepEqual((JSON.parse(json) as { object: string }[])[0]?.object, 'services compared');
+  assert.deepEqual(await lines('show configuration | compare rollback 1'), [
+    '[edit services compared]',
+    '+ set services compared timeout 5s',
+  ]);
+  const refused = await run(['show workers | compare']);
+  assert.match(refused.stderr, /\| compare follows show/);
+  assert.match((await run(['show configuration | compare rollback 49'])).stderr, /no state 49 commits ago/);
+  await lines('configure', 'delete services compared');
 });
 
 test('a commit that is to be confirmed waits for it', async () => {
