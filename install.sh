@@ -631,8 +631,8 @@ logfile = ""
 
 ### CLIENT SECTION
 [triggerfs-client]
-# timeout when -timeout is not given
-timeout = "30s"
+# timeout when -timeout is not given; without it the service's own counts
+# timeout = "30s"
 ### CLIENT SECTION END
 
 ### WORKERS SECTION

@@ -49,7 +49,7 @@ async function run(options: CommandLine, env: Environment): Promise<number> {
   const err = new Sink(process.stderr, () => {});
   const log = options.debug ? await debugLog() : SILENT;
   const credentials = logInWithCache(config, options, env, log);
-  const startMs = Math.min(CONNECT_MS, order.timeoutMs);
+  const startMs = Math.min(CONNECT_MS, order.timeoutMs ?? CONNECT_MS);
   const { region } = config.main;
   const client = new Client({ credentials, log, region, agent: `${PROGRAM}/${VERSION}`, sessions: 1, startMs });
   try {

@@ -30,7 +30,8 @@ export interface Order {
   readonly service: string;
   readonly plugin: string;
   readonly args: Readonly<Record<string, string>>;
-  readonly timeoutMs: number;
+  /** Milliseconds; the service's own limit when absent. */
+  readonly timeoutMs?: number;
 }
 
 /** Parses the command line. @throws TriggerFsError TFS_USAGE */
@@ -51,7 +52,7 @@ export function orderOf(options: CommandLine, config: Config): Order {
   if (parseServiceAddress(service) === null) throw new TriggerFsError('TFS_BAD_NAME', `-service ${service} is no name of a service`);
   if (!isPluginName(plugin)) throw new TriggerFsError('TFS_BAD_NAME', `-plugin ${plugin} is no name of a plugin`);
   const timeoutMs = options.timeout === undefined ? section.timeout : timeoutOf(options.timeout);
-  return { service, plugin, args: argumentsOf(options.args), timeoutMs };
+  return { service, plugin, args: argumentsOf(options.args), ...(timeoutMs === null ? {} : { timeoutMs }) };
 }
 
 function timeoutOf(text: string): number {

@@ -95,6 +95,7 @@ function describe({ verdict, exitCode, durationUs, detail }: RunVerdict): string
 /** One line with what kept the plugin from ending by itself, and what can be done. */
 function reportError({ error, detail, verdict }: Outcome, order: Order, err: Sink, program: string): void {
   if (error === null) return;
-  const what = verdict === 'timeout' ? `no end within ${formatDuration(order.timeoutMs)}` : verdict;
+  const limit = order.timeoutMs === undefined ? "the service's time limit" : formatDuration(order.timeoutMs);
+  const what = verdict === 'timeout' ? `no end within ${limit}` : verdict;
   err.write(`${program}: ${detail === '' ? what : detail} (${error}). ${ERRORS[error].hint}\n`);
 }

@@ -49,14 +49,20 @@ export function flag(doc: string, fallback: boolean): Key<boolean> {
   });
 }
 
+function expectDuration(value: unknown): number {
+  const ms = parseDuration(expectText(value));
+  if (ms === null) throw new Error('a duration such as "500ms", "10s" or "5m" is expected');
+  return ms;
+}
+
 /** A duration such as "10s", in milliseconds. */
 export function duration(doc: string, fallback: string): Key<number> {
-  const parse = (value: unknown): number => {
-    const ms = parseDuration(expectText(value));
-    if (ms === null) throw new Error('a duration such as "500ms", "10s" or "5m" is expected');
-    return ms;
-  };
-  return key(doc, parse(fallback), parse, JSON.stringify(fallback));
+  return key(doc, expectDuration(fallback), expectDuration, JSON.stringify(fallback));
+}
+
+/** A duration that is decided elsewhere when it is absent, which is null; `shown` says by whom. */
+export function optionalDuration(doc: string, shown: string): Key<number | null> {
+  return key<number | null>(doc, null, expectDuration, shown);
 }
 
 /** A size such as "1GB", in bytes. */

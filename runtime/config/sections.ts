@@ -1,4 +1,4 @@
-import { choice, duration, flag, integer, type Key, secret, size, text, texts } from './keys.ts';
+import { choice, duration, flag, integer, type Key, optionalDuration, secret, size, text, texts } from './keys.ts';
 
 /** Every key of triggerfs.toml; docs/configuration.md lists the same (tested). */
 export const SECTIONS = {
@@ -22,7 +22,7 @@ export const SECTIONS = {
   'triggerfs-client': {
     service: text('Service when -service is not given.'),
     plugin: text('Plugin when -plugin is not given.'),
-    timeout: duration('Timeout when -timeout is not given.', '30s'),
+    timeout: optionalDuration('Timeout when -timeout is not given, also of requests in the console.', "the service's"),
     cache: flag('Keep the login between calls, in a file only its owner can read.', true),
   },
   workers: {

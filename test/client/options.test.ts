@@ -30,7 +30,6 @@ test('the documented command lines', () => {
     service: 'twilio/api',
     plugin: 'sms',
     args: { recipient: '0123456789', apikey: 'a=b' },
-    timeoutMs: LIMITS.defaultTimeoutMs,
   });
 });
 

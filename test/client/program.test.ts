@@ -223,6 +223,22 @@ test('service, plugin and timeout come from the configuration when they are not 
   assert.deepEqual([request?.route.service, request?.route.plugin, request?.timeoutMs], ['twilio/api', 'sms', 7000]);
 });
 
+test('without a timeout of its own a request has that of its service', async (t) => {
+  const stage = await Stage.set(t);
+  stage.broker.onRequest = ({ peer, call }) => peer.result(call, { verdict: Verdict.timeout });
+  const call = ['-service', 'demo', '-plugin', 'command/command', '-command', ''];
+  const { code, stderr } = await stage.run(call);
+  assert.equal(code, 124);
+  assert.match(stderr, /^triggerfs-client: no end within the service's time limit \(TFS_TIMEOUT\)/);
+  await stage.configure('\n[triggerfs-client]\ntimeout = "2s"\n');
+  assert.match((await stage.run(call)).stderr, /no end within 2s/);
+  await stage.run([...call, '-timeout', '7s']);
+  assert.deepEqual(
+    stage.broker.requests.map(({ timeoutMs }) => timeoutMs),
+    [0, 2_000, 7_000],
+  );
+});
+
 test('errors of the login and of the configuration', async (t) => {
   const stage = await Stage.set(t);
   stage.api.login = () => ({ status: 401, code: 'TFS_BAD_CREDENTIALS', detail: 'wrong team, identity or secret' });

@@ -42,7 +42,7 @@ function folder(t: Pick<TestContext, 'after'>): string {
 test('an empty file gives the defaults', () => {
   const config = parseConfig('', null);
   assert.equal(config.main.api, 'http://127.0.0.1:8642');
-  assert.equal(config['triggerfs-client'].timeout, 30_000);
+  assert.equal(config['triggerfs-client'].timeout, null);
   assert.equal(config.triggerfs.spool_limit, 1e9);
   assert.equal(config.workers.plugins, null);
   assert.equal(config.workerCredentials.size, 0);
