@@ -114,6 +114,8 @@ export interface Changed {
 /** CONFIG: the services a worker is attached to. Sent after WELCOME and on every change; the worker answers ANNOUNCE. */
 export interface WorkerConfig {
   readonly services: readonly string[];
+  /** Schedules that name the worker as their resident. A worker that has none needs no journal. */
+  readonly schedules?: number;
 }
 
 /** PLAN: what a worker's tasks with this number run. Always sent before the first TASK that uses it. */

@@ -1,6 +1,6 @@
 /**
  * Record types of the packed protocol. `protocol/README.md` specifies each; a test keeps both in step.
- * Control records (below 0x20, and CONFIG, ANNOUNCE, PLAN) carry JSON; the others have the fixed headers of `Layout`.
+ * Control records (below 0x20, and CONFIG, ANNOUNCE, PLAN, KEEP, SCHEDULE, SCHEDULES, FIRED) carry JSON; the others have the fixed headers of `Layout`.
  */
 export const RecordType = Object.freeze({
   hello: 0x01,
@@ -28,6 +28,11 @@ export const RecordType = Object.freeze({
   unplan: 0x33,
   task: 0x34,
   started: 0x35,
+  keep: 0x36,
+  schedule: 0x37,
+  schedules: 0x38,
+  fires: 0x39,
+  fired: 0x3a,
 });
 
 /** Number of a record type. */
@@ -71,6 +76,8 @@ export const Layout = Object.freeze({
   cancel: { call: 0, end: 4 },
   started: { run: 0, end: 4 },
   ping: { token: 0, end: 8 },
+  /** `head`: JSON of `headBytes` bytes; the output of its fires follows, one after another. */
+  fires: { upload: 0, headBytes: 4, head: 8 },
 });
 
 /** Bytes of an invocation id on the wire: a UUID, version 7. */

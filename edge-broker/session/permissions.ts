@@ -29,6 +29,8 @@ const ALLOWED: Readonly<Record<SessionRole, ReadonlySet<number>>> = Object.freez
     RecordType.started,
     RecordType.output,
     RecordType.result,
+    RecordType.keep,
+    RecordType.fires,
   ]),
 });
 

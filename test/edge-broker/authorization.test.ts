@@ -41,6 +41,11 @@ const RECORDS: Readonly<Record<string, readonly Role[]>> = {
   UNPLAN: [],
   TASK: [],
   STARTED: ['worker'],
+  KEEP: ['worker'],
+  SCHEDULE: [],
+  SCHEDULES: [],
+  FIRES: ['worker'],
+  FIRED: [],
 };
 
 /** Every route of the gateway and who may call it. */
