@@ -198,6 +198,13 @@ export const ERRORS = Object.freeze({
     retryable: false,
     hint: 'Check the disk or the program that the output goes to.',
   },
+  TFS_SEALED: {
+    number: 65,
+    status: 500,
+    exitCode: 78,
+    retryable: false,
+    hint: 'The master key or the team’s data key is missing, or the row was changed; see the master key in docs/operations.md.',
+  },
 } satisfies Record<string, ErrorDefinition>);
 
 /** A code of the registry. */
