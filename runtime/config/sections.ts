@@ -8,7 +8,7 @@ export const SECTIONS = {
     identity: text('Identity to log in with.'),
     secret: secret('Password of that identity.'),
     region: text('Only brokers of this region are used; empty means all.'),
-    masterkey: text('File with the master key of the history and of waiting payloads; made when missing. Back it up.', './.triggerfs/master.key'),
+    masterkey: text('File with the key to what is kept of requests; made when missing: back it up.', './.triggerfs/master.key'),
     log_format: choice('How long-running programs log: text lines or JSON objects.', ['text', 'json'], 'text'),
   },
   triggerfs: {
