@@ -18,6 +18,7 @@ import { taskList } from './jobs/tasks.ts';
 import { KeyRing } from './keys/key-ring.ts';
 import { WorkerWatch } from './mailbox/worker-watch.ts';
 import { Mailer, type OutgoingMail } from './people/mailer.ts';
+import { Postman } from './people/postman.ts';
 
 /** Options of `startControlPlane`. */
 export interface ControlPlaneOptions {
@@ -95,7 +96,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     lifecycle.add('HTTP', () => app.close());
     const host = options.host ?? config['control-plane'].host;
     await listen(app, host, options.port ?? config['control-plane'].port);
-    startHousekeeping(lifecycle, options, keys);
+    startHousekeeping(lifecycle, options, keys, mailer);
     sweeper.start();
     const { port } = app.server.address() as AddressInfo;
     return { routes, url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`, stop: () => lifecycle.stop() };
@@ -105,7 +106,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   }
 }
 
-function startHousekeeping(lifecycle: Lifecycle, { databaseUrl: url, log }: ControlPlaneOptions, keys: KeyRing): void {
+function startHousekeeping(lifecycle: Lifecycle, { databaseUrl: url, log }: ControlPlaneOptions, keys: KeyRing, mailer: Mailer): void {
   const owner = createPool({ url, max: 3, name: 'triggerfs-housekeeping', log });
   lifecycle.add('housekeeping database', () => owner.end());
   const jobs = createPool({ url, role: 'triggerfs_jobs', max: 2, name: 'triggerfs-jobs', log });
@@ -113,7 +114,9 @@ function startHousekeeping(lifecycle: Lifecycle, { databaseUrl: url, log }: Cont
   const watch = new WorkerWatch(new Database(jobs), log);
   lifecycle.add('worker watch', () => watch.stop());
   watch.start();
-  const housekeeping = new Housekeeping(owner, taskList(new Database(jobs), keys), log);
+  const postman = new Postman(new Database(jobs), mailer, log);
+  lifecycle.add('postman', () => postman.stop());
+  const housekeeping = new Housekeeping(owner, { ...taskList(new Database(jobs), keys), send_mail: postman.task }, log);
   lifecycle.add('housekeeping', () => housekeeping.stop());
   housekeeping.start();
 }

@@ -6,6 +6,7 @@ import type { App, Services } from '../context.ts';
 import { principalOf } from '../http/guard.ts';
 import { sendMail } from '../mailbox/repository.ts';
 import { inviteMail } from '../people/letters.ts';
+import { queueInviteMail } from '../people/repository.ts';
 import * as invites from './repository.ts';
 
 const INVITES_PER_MINUTE = 60;
@@ -38,11 +39,12 @@ export function registerInvites(app: App, { database, mailer }: Services): void 
         const to = 'identity' in body ? { userId: Number(found.userId) } : { email: body.email };
         const id = await invites.createInvite(tx, principal, to, role);
         if (found.userId !== null) await sendMail(tx, { userId: found.userId }, letterOf(principal.team, role, principal.identity, id));
+        if (found.email !== null && mailer.hasServer) await queueInviteMail(tx, id);
         return [await invites.findInvite(tx, principal.teamId, id), found] as const;
       });
-      if (invited.email !== null) {
+      if (invited.email !== null && !mailer.hasServer) {
         const { team, identity: invitedBy } = principal;
-        mailer.send(inviteMail(invited.email, { team, role, invitedBy, hasAccount: invited.userId !== null }));
+        mailer.print(inviteMail(invited.email, { team, role, invitedBy, hasAccount: invited.userId !== null }));
       }
       return reply.code(201).send(invite);
     },

@@ -10,7 +10,7 @@ export function activationMail(to: string, identity: string, code: string): Outg
       '',
       `Your activation code is ${code}`,
       '',
-      'It is good for 24 hours and five tries. If you did not sign up, ignore this mail.',
+      'It is good for 24 hours. If you did not sign up, ignore this mail.',
       '',
     ].join('\n'),
   };

@@ -1,4 +1,5 @@
-import type { Database } from '../database.ts';
+import { TriggerFsError } from '../../protocol/errors.ts';
+import type { Database, Transaction } from '../database.ts';
 
 /** Someone who signs up. */
 export interface NewPerson {
@@ -12,8 +13,8 @@ export interface NewPerson {
 }
 
 /** Makes an account that waits for its code. Returns the identity that has the mail address already, or null. */
-export async function signUp(database: Database, person: NewPerson): Promise<string | null> {
-  const [row] = await database.rows<{ holder: string | null }>('select triggerfs.sign_up($1, $2, $3, $4, $5) as holder', [
+export async function signUp(tx: Transaction, person: NewPerson): Promise<string | null> {
+  const [row] = await tx.rows<{ holder: string | null }>('select triggerfs.sign_up($1, $2, $3, $4, $5) as holder', [
     person.identity,
     person.email,
     person.password,
@@ -23,17 +24,51 @@ export async function signUp(database: Database, person: NewPerson): Promise<str
   return row?.holder ?? null;
 }
 
-/** Gives a waiting account another code; undefined when there is none, or the last code is too fresh. */
+/** Puts the mail to an account that waits for its code on its way; it is rolled back with the transaction. */
+export async function queueAccountMail(tx: Transaction, identity: string): Promise<void> {
+  await tx.rows('select triggerfs.queue_mail(id, null) from triggerfs.users where lower(identity) = lower($1)', [identity]);
+}
+
+/** Puts the mail of an invitation on its way; it is rolled back with the transaction. */
+export async function queueInviteMail(tx: Transaction, invite: number): Promise<void> {
+  await tx.rows('select triggerfs.queue_mail(null, $1)', [invite]);
+}
+
+/**
+ * Gives a waiting account another code; undefined when there is none, or the last code is too fresh.
+ * Without a hash the code stays until the mail with the next one is sent.
+ */
 export async function renewActivation(
-  database: Database,
+  tx: Transaction,
   identity: string,
-  codeHash: Buffer,
+  codeHash: Buffer | null,
 ): Promise<{ identity: string; email: string } | undefined> {
-  const rows = await database.rows<{ identity: string; email: string }>('select identity, email from triggerfs.renew_activation($1, $2)', [
+  const rows = await tx.rows<{ identity: string; email: string }>('select identity, email from triggerfs.renew_activation($1, $2)', [
     identity,
     codeHash,
   ]);
   return rows[0];
+}
+
+/** Ends an account. @throws TriggerFsError TFS_BAD_CREDENTIALS, TFS_CONFLICT for the last owner of a team with others and the last operator */
+export async function deleteAccount(tx: Transaction, accountId: number, password: string): Promise<void> {
+  const [row] = await tx.rows<{ outcome: string; teams: string }>('select outcome, teams from triggerfs.delete_account($1, $2)', [
+    accountId,
+    password,
+  ]);
+  switch (row?.outcome) {
+    case 'deleted':
+      return;
+    case 'last-owner':
+      throw new TriggerFsError(
+        'TFS_CONFLICT',
+        `you are the only owner of ${row.teams}; make another member owner first, or delete the team`,
+      );
+    case 'last-operator':
+      throw new TriggerFsError('TFS_CONFLICT', 'you are the only operator of this installation');
+    default:
+      throw new TriggerFsError('TFS_BAD_CREDENTIALS', 'the password is another one');
+  }
 }
 
 /** Opens an account; false for a wrong, used or ended code and for an unknown account. */

@@ -6,7 +6,7 @@ import type { App, Services } from '../context.ts';
 import { createCode, hashCode } from './activation-code.ts';
 import { activationMail, knownAddressMail } from './letters.ts';
 import { assertPassword } from './password.ts';
-import { activate, renewActivation, signUp } from './repository.ts';
+import { activate, queueAccountMail, renewActivation, signUp } from './repository.ts';
 
 /** Each sign-up costs a hash and a mail. */
 const SIGNUPS_PER_MINUTE = 20;
@@ -28,8 +28,12 @@ export function registerPeople(app: App, { database, logins, mailer, signup, pas
       const { identity, email, password } = request.body;
       assertPassword(password, [identity, email]);
       const code = createCode();
-      const holder = await signUp(logins, { identity, email, password, cost: passwordCost, codeHash: hashCode(code) });
-      mailer.send(holder === null ? activationMail(email, identity, code) : knownAddressMail(email, holder));
+      const holder = await logins.fleet(async (tx) => {
+        const known = await signUp(tx, { identity, email, password, cost: passwordCost, codeHash: hashCode(code) });
+        if (mailer.hasServer) await queueAccountMail(tx, identity);
+        return known;
+      });
+      if (!mailer.hasServer) mailer.print(holder === null ? activationMail(email, identity, code) : knownAddressMail(email, holder));
       return reply.code(202).send({ identity, activation: mailer.hasServer ? 'mail' : 'log' });
     },
   );
@@ -42,8 +46,12 @@ export function registerPeople(app: App, { database, logins, mailer, signup, pas
     },
     async (request, reply) => {
       const code = createCode();
-      const waiting = await renewActivation(database, request.body.identity, hashCode(code));
-      if (waiting !== undefined) mailer.send(activationMail(waiting.email, waiting.identity, code));
+      const waiting = await database.fleet(async (tx) => {
+        const renewed = await renewActivation(tx, request.body.identity, mailer.hasServer ? null : hashCode(code));
+        if (renewed !== undefined && mailer.hasServer) await queueAccountMail(tx, renewed.identity);
+        return renewed;
+      });
+      if (waiting !== undefined && !mailer.hasServer) mailer.print(activationMail(waiting.email, waiting.identity, code));
       return reply.code(202).send({ identity: request.body.identity, activation: mailer.hasServer ? 'mail' : 'log' });
     },
   );
