@@ -178,8 +178,10 @@ export class Lane {
   #send(message: Message, trigger: TriggerNode): void {
     const flight: Flight = { lane: this, message, trigger, sentAt: performance.now() };
     const { invocation, resume, payload } = message;
+    // What was written is done also when this process ends before the answer.
+    const options = { timeoutMs: trigger.timeoutMs, invocation, resume, detached: true, tag: flight };
     try {
-      this.#routeOf(trigger).send(payload, this.#context.handlers, { timeoutMs: trigger.timeoutMs, invocation, resume, tag: flight });
+      this.#routeOf(trigger).send(payload, this.#context.handlers, options);
     } catch (thrown) {
       this.#hold(message, TriggerFsError.from(thrown).message);
       return;

@@ -1,9 +1,15 @@
 import { spawn } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { TriggerFsError } from '../../../protocol/errors.ts';
 import { childEnvironment, type Environment, environment } from '../../../runtime/environment.ts';
 import type { Call, Command } from '../command.ts';
 import { EVERYWHERE } from '../command.ts';
 import { PrivateMount } from '../private-mount.ts';
+import { type Answer, text } from '../screen/answer.ts';
+
+/** How long the end of a shell waits for answers, and how often it looks. */
+const SETTLE_MS = 15_000;
+const LOOK_MS = 100;
 
 /** The shell in the team's file tree. */
 export const FILE: readonly Command[] = [
@@ -11,19 +17,31 @@ export const FILE: readonly Command[] = [
 ];
 
 /** Mounts the tree in a folder of its own, runs a shell there, and unmounts. */
-async function file(call: Call): Promise<null> {
+async function file(call: Call): Promise<Answer | null> {
   const { screen, connection, signal } = call;
   if (!screen.interactive)
     throw new TriggerFsError('TFS_USAGE', 'file needs a terminal; scripts write to a mount of the program triggerfs');
   await connection.team();
-  const mount = await PrivateMount.mount(connection.config.main, signal);
+  const env = environment();
+  const mount = await PrivateMount.mount(connection.config.main, env.home, signal);
+  let kept: string | null = null;
   try {
+    if (mount.resumes) screen.out.write('Messages of an earlier shell, which had no answer, go out now.\n');
     screen.out.write('>> Starting a new interactive shell\n');
-    await screen.lend(() => runShell(environment(), mount));
+    await screen.lend(() => runShell(env, mount));
+    await settle(mount, call);
   } finally {
-    await mount.unmount();
+    kept = await mount.unmount();
   }
-  return null;
+  return kept === null ? null : text([kept]);
+}
+
+/** What was written in the last moment is answered yet; who does not want to wait for it presses Ctrl-C. */
+async function settle(mount: PrivateMount, { screen, signal }: Call): Promise<void> {
+  if (await mount.isSettled()) return;
+  screen.out.write(`Waiting at most ${SETTLE_MS / 1000} s for answers to what was written; Ctrl-C ends the waiting.\n`);
+  const end = performance.now() + SETTLE_MS;
+  while (!signal.aborted && performance.now() < end && !(await mount.isSettled())) await sleep(LOOK_MS);
 }
 
 /** Runs the person's shell in the mount; its prompt shows where it is. */
