@@ -1,1 +1,93 @@
--- How services answer over HTTP.
+-- How services answer over HTTP, and the webhooks that reach them.
+
+-- What differs from the defaults of protocol/http/gateway.ts, by the same names.
+alter table triggerfs.services add column http jsonb not null default '{}'
+  constraint services_http check (jsonb_typeof(http) = 'object' and length(http::text) <= 131072);
+-- Callers without a token reach only what everyone may call, and only plugins that were named.
+alter table triggerfs.services add constraint services_anonymous_is_public
+  check (http -> 'anonymous' is null or http -> 'anonymous' = 'false' or (visibility = 'public' and cardinality(plugins) > 0));
+
+create table triggerfs.hooks (
+  id integer generated always as identity,
+  team_id integer not null references triggerfs.teams on delete cascade,
+  service_id integer not null,
+  name text not null check (name ~ '^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$'),
+  -- As the column http of services.
+  settings jsonb not null default '{}' check (jsonb_typeof(settings) = 'object' and length(settings::text) <= 131072),
+  created_at timestamptz(3) not null default now(),
+  updated_at timestamptz(3) not null default now(),
+  primary key (team_id, id),
+  unique (id),
+  foreign key (team_id, service_id) references triggerfs.services (team_id, id) on delete cascade
+);
+-- A hook is reached by team and name alone.
+create unique index hooks_name on triggerfs.hooks (team_id, lower(name));
+create index hooks_service on triggerfs.hooks (team_id, service_id);
+
+-- Secrets that senders sign with, sealed with the team's key. Apart from the hooks, so that no snapshot of a configuration has them.
+create table triggerfs.hook_secrets (
+  id uuid not null default gen_random_uuid(),
+  team_id integer not null,
+  hook_id integer not null,
+  sealed bytea not null check (length(sealed) <= 2048),
+  -- When a secret that was replaced ends; null for the current one.
+  ends_at timestamptz(3),
+  created_at timestamptz(3) not null default now(),
+  primary key (team_id, hook_id, id),
+  foreign key (team_id, hook_id) references triggerfs.hooks (team_id, id) on delete cascade
+);
+create unique index hook_secrets_current on triggerfs.hook_secrets (team_id, hook_id) where ends_at is null;
+
+-- Deliveries of hooks that answer at once, so that none runs twice. Those that are kept for later are told apart by the queue.
+create table triggerfs.hook_deliveries (
+  team_id integer not null,
+  hook_id integer not null,
+  -- SHA-256 of what the sender calls the delivery, or of its signature.
+  key bytea not null check (length(key) = 32),
+  delivered_at timestamptz(3) not null default now(),
+  primary key (team_id, hook_id, key),
+  foreign key (team_id, hook_id) references triggerfs.hooks (team_id, id) on delete cascade
+);
+create index hook_deliveries_age on triggerfs.hook_deliveries (team_id, hook_id, delivered_at);
+
+do $$
+declare
+  t text;
+begin
+  foreach t in array array['hooks', 'hook_secrets', 'hook_deliveries'] loop
+    execute format('alter table triggerfs.%I enable row level security', t);
+    execute format('alter table triggerfs.%I force row level security', t);
+    execute format('create policy team_only on triggerfs.%I to triggerfs_app using (team_id = (select triggerfs.current_team())) with check (team_id = (select triggerfs.current_team()))', t);
+    execute format('create policy owner_all on triggerfs.%I to current_user using (true) with check (true)', t);
+  end loop;
+  foreach t in array array['hooks', 'hook_secrets'] loop
+    execute format('create policy edge_read on triggerfs.%I for select to triggerfs_edge using (true)', t);
+    execute format('grant select on triggerfs.%I to triggerfs_edge', t);
+    execute format('grant select, insert, update, delete on triggerfs.%I to triggerfs_app', t);
+    execute format('create trigger %s_touch after insert or update or delete on triggerfs.%I for each row execute function triggerfs.touch_team_config()', t, t);
+  end loop;
+end $$;
+create trigger hooks_updated before update on triggerfs.hooks for each row execute function triggerfs.set_updated_at();
+
+-- Notes a delivery; false when it was there already. Forgets those of this hook that are older than two days.
+create function triggerfs.note_delivery(team integer, hook integer, delivery bytea) returns boolean
+  language plpgsql security definer set search_path = triggerfs, pg_temp as $$
+begin
+  delete from triggerfs.hook_deliveries d where d.team_id = team and d.hook_id = hook and d.delivered_at < now() - interval '2 days';
+  insert into triggerfs.hook_deliveries (team_id, hook_id, key) values (team, hook, delivery) on conflict do nothing;
+  return found;
+end $$;
+
+-- Takes back a delivery that reached no worker, so that its sender may repeat it.
+create function triggerfs.forget_delivery(team integer, hook integer, delivery bytea) returns void
+  language sql security definer set search_path = triggerfs, pg_temp as $$
+  delete from triggerfs.hook_deliveries d where d.team_id = team and d.hook_id = hook and d.key = delivery
+$$;
+
+revoke execute on all functions in schema triggerfs from public;
+grant execute on function triggerfs.note_delivery(integer, integer, bytea), triggerfs.forget_delivery(integer, integer, bytea) to triggerfs_edge;
+
+-- States to go back to know nothing of this yet.
+update triggerfs.configuration_snapshots s set state = jsonb_set(jsonb_set(s.state, '{tables,hooks}', '[]'), '{tables,services}',
+  (select coalesce(jsonb_agg(r.service || '{"http": {}}' order by r.n), '[]')
+   from jsonb_array_elements(s.state #> '{tables,services}') with ordinality as r (service, n)));

@@ -7,6 +7,7 @@ import { LIMITS } from '../../protocol/limits.ts';
 import { assertMayChange, type Principal } from '../auth/principal.ts';
 import type { Transaction } from '../database.ts';
 import * as directories from '../directories/repository.ts';
+import { deleteHook, putHook } from '../services/hooks.ts';
 import * as services from '../services/repository.ts';
 import { changeTeam } from '../teams/repository.ts';
 import * as triggers from '../triggers/repository.ts';
@@ -52,6 +53,10 @@ export class Applier {
         return this.#item(operation);
       case 'argument':
         return this.#argument(operation);
+      case 'http':
+        return this.#http(operation);
+      case 'hook':
+        return this.#hook(operation);
       case 'delete':
         return this.#delete(operation);
       case 'rename':
@@ -192,6 +197,19 @@ export class Applier {
     if (bytes > LIMITS.argsBytes)
       throw new TriggerFsError('TFS_TOO_LARGE', `the arguments have ${bytes} bytes, more than ${LIMITS.argsBytes}`);
     await triggers.changeTrigger(this.#tx, this.#principal, trigger.id, { args });
+    return SILENT;
+  }
+
+  async #http({ name, change }: Of<'http'>): Promise<Outcome> {
+    await services.changeHttp(this.#tx, this.#principal.teamId, (await this.#service(name)).id, change);
+    return SILENT;
+  }
+
+  async #hook({ name, hook, change }: Of<'hook'>): Promise<Outcome> {
+    const [tx, { teamId }] = [this.#tx, this.#principal];
+    const { id } = await this.#service(name);
+    if (change === null) await deleteHook(tx, teamId, id, hook);
+    else if (await putHook(tx, teamId, id, hook, change)) return note(`the hook ${hook} needs a secret: request hook ${hook} secret`);
     return SILENT;
   }
 

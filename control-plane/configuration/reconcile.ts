@@ -14,8 +14,10 @@ export const RESTORED: Readonly<Record<Table, readonly string[]>> = {
   workers: ['identity', 'description', 'owner_id'],
   services: [
     ...['name', 'description', 'algorithm', 'timeout_ms', 'window', 'max_errors', 'failover', 'queue_limit', 'visibility', 'plugins'],
-    ...['history', 'owner_id'],
+    ...['history', 'http', 'owner_id'],
   ],
+  // Their secrets are elsewhere, and stay.
+  hooks: ['service_id', 'name', 'settings'],
   directories: ['path', 'mode', 'owner_id'],
   triggers: [
     ...['directory_id', 'name', 'description', 'mode', 'plugin', 'service_id', 'args', 'timeout_ms', 'framing', 'durability'],
@@ -26,6 +28,7 @@ export const RESTORED: Readonly<Record<Table, readonly string[]>> = {
 const KEYS: Readonly<Record<Table, (row: Row) => string>> = {
   workers: (row) => String(row.identity).toLowerCase(),
   services: (row) => String(row.name).toLowerCase(),
+  hooks: (row) => String(row.name).toLowerCase(),
   directories: (row) => String(row.path),
   triggers: (row) => `${row.directory_id}/${row.name}`,
 };
@@ -35,14 +38,22 @@ const KEYS: Readonly<Record<Table, (row: Row) => string>> = {
  * the row that has its name now (a worker that was deleted and made again keeps its new token). Owners that are gone are dropped.
  */
 export function adoptIds(target: Snapshot, current: Snapshot, users: ReadonlySet<number>): Snapshot {
-  const ids: Record<Table, Map<number, number>> = { workers: new Map(), services: new Map(), directories: new Map(), triggers: new Map() };
-  const tables: Record<Table, Row[]> = { workers: [], services: [], directories: [], triggers: [] };
+  const none = (): Map<number, number> => new Map();
+  const ids: Record<Table, Map<number, number>> = {
+    workers: none(),
+    services: none(),
+    hooks: none(),
+    directories: none(),
+    triggers: none(),
+  };
+  const tables: Record<Table, Row[]> = { workers: [], services: [], hooks: [], directories: [], triggers: [] };
   const map = (table: Table, id: unknown): number | null => (typeof id === 'number' ? (ids[table].get(id) ?? null) : null);
   for (const table of TABLES) {
     const rows = target.tables[table].map((row) => ({
       ...row,
       owner_id: users.has(row.owner_id as number) ? row.owner_id : null,
       ...(table === 'triggers' ? { directory_id: map('directories', row.directory_id), service_id: map('services', row.service_id) } : {}),
+      ...(table === 'hooks' ? { service_id: map('services', row.service_id) } : {}),
     }));
     ids[table] = matchIds(rows, current.tables[table], KEYS[table]);
     tables[table] = rows.map((row) => ({ ...row, id: ids[table].get(row.id) as number }));

@@ -13,6 +13,7 @@ const EPOCH_START = Date.UTC(2020, 0);
 const PARKED: Readonly<Record<Table, readonly [column: string, value: string]>> = {
   workers: ['identity', `'_rollback.worker.' || id`],
   services: ['name', `'_rollback.service.' || id`],
+  hooks: ['name', `'_rollback.hook.' || id`],
   directories: ['path', `'/_rollback.' || id`],
   triggers: ['name', `'_rollback.' || id`],
 };
@@ -29,7 +30,8 @@ export async function restoreSnapshot(tx: Transaction, teamId: number, saved: Sn
   const target = adoptIds(saved, current, new Set(users.map(({ id }) => id)));
   const changes = (table: Table): TableChanges => compareTable(table, target, current);
   const restore = new Restore(tx, teamId);
-  const [workers, services, directories, triggers] = [changes('workers'), changes('services'), changes('directories'), changes('triggers')];
+  const [workers, services, hooks] = [changes('workers'), changes('services'), changes('hooks')];
+  const [directories, triggers] = [changes('directories'), changes('triggers')];
 
   const leavesTeam = !byOwner && !isDeepStrictEqual(target.team, current.team);
   if (byOwner) await restore.team(target);
@@ -37,12 +39,15 @@ export async function restoreSnapshot(tx: Transaction, teamId: number, saved: Sn
   await restore.park('triggers', triggers.changed);
   const members = changedServices(target, current);
   await restore.detach(members);
+  await restore.remove('hooks', hooks.gone);
+  await restore.park('hooks', hooks.changed);
   await restore.remove('services', services.gone);
   await restore.remove('workers', workers.gone);
   await restore.park('workers', workers.changed);
   await restore.park('services', services.changed);
   await restore.put('workers', workers);
   await restore.put('services', services);
+  await restore.put('hooks', hooks);
   await restore.park('directories', [...directories.gone, ...directories.changed]);
   await restore.put('directories', directories);
   await restore.put('triggers', triggers);
@@ -51,6 +56,7 @@ export async function restoreSnapshot(tx: Transaction, teamId: number, saved: Sn
   return [
     ...(leavesTeam ? ["the team's name and description stay as they are: only owners change them"] : []),
     ...workers.added.map(({ identity }) => `the worker ${identity} needs a new token: request worker ${identity} token`),
+    ...hooks.added.map(({ name }) => `the hook ${name} needs a secret: request hook ${name} secret`),
   ];
 }
 
@@ -95,7 +101,10 @@ class Restore {
       table === 'directories'
         ? [...changed, ...added].toSorted((a, b) => (String(a.path) < String(b.path) ? -1 : 1))
         : [...changed, ...added];
-    for (const row of rows) await (known.has(row.id) ? this.#update(table, row) : this.#insert(table, row));
+    for (const row of rows) {
+      // A hook may have gone with the service that it had meanwhile.
+      if (!known.has(row.id) || !(await this.#update(table, row))) await this.#insert(table, row);
+    }
   }
 
   async detach(serviceIds: readonly number[]): Promise<void> {
@@ -114,13 +123,15 @@ class Restore {
     );
   }
 
-  async #update(table: Table, row: Row): Promise<void> {
+  /** False: it is gone. */
+  async #update(table: Table, row: Row): Promise<boolean> {
     const columns = RESTORED[table].map((column) => `"${column}"`).join(', ');
-    await this.#tx.run(
+    const rows = await this.#tx.run(
       `update triggerfs.${table} set (${columns}) = (select ${columns} from jsonb_populate_record(null::triggerfs.${table}, $3::jsonb))
        where team_id = $1 and id = $2`,
       [this.#teamId, row.id, JSON.stringify(row)],
     );
+    return rows > 0;
   }
 
   async #insert(table: Table, row: Row): Promise<void> {

@@ -15,6 +15,11 @@ const CONSTRAINTS: Readonly<Record<string, readonly [ErrorCode, string | null]>>
   directories_parent: ['TFS_NOT_FOUND', null],
   directories_empty: ['TFS_CONFLICT', null],
   services_public_needs_plugins: ['TFS_CONFLICT', 'a public service needs a list of the plugins that may be called'],
+  services_anonymous_is_public: [
+    'TFS_CONFLICT',
+    'a service that needs no token has to be public, with a list of the plugins that may be called',
+  ],
+  hooks_name: ['TFS_CONFLICT', 'another service of the team has a hook of this name'],
   teams_name: ['TFS_CONFLICT', 'a team with this name exists already'],
   users_identity: ['TFS_CONFLICT', 'a user with this identity exists already'],
   users_email: ['TFS_CONFLICT', 'a user with this email address exists already'],

@@ -7,13 +7,18 @@ import type { App, Services } from '../context.ts';
 import type { Transaction } from '../database.ts';
 import { principalOf } from '../http/guard.ts';
 import { findWorker } from '../workers/repository.ts';
+import { registerHooks } from './hook-routes.ts';
 import * as services from './repository.ts';
 
 const MemberParams = Type.Object({ ...ObjectParams.properties, worker: Type.String({ minLength: 1, maxLength: 64 }) });
 const PluginParams = Type.Object({ ...ObjectParams.properties, plugin: Type.String({ minLength: 1, maxLength: 128 }) });
 
 /** Runs a change of one service that the caller may change. */
-type Change = <T>(principal: Principal, name: string, work: (tx: Transaction, service: services.ServiceRow) => Promise<T>) => Promise<T>;
+export type Change = <T>(
+  principal: Principal,
+  name: string,
+  work: (tx: Transaction, service: services.ServiceRow) => Promise<T>,
+) => Promise<T>;
 
 /** Services, the workers behind them and the plugins they allow. */
 export function registerServices(app: App, { database }: Services): void {
@@ -88,6 +93,7 @@ export function registerServices(app: App, { database }: Services): void {
 
   registerMembers(app, database.inTeam.bind(database), change);
   registerPlugins(app, change);
+  registerHooks(app, { database }, change);
 }
 
 function registerMembers(app: App, inTeam: Services['database']['inTeam'], change: Change): void {

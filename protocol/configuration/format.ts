@@ -1,3 +1,4 @@
+import { formatHttp } from './http.ts';
 import { LISTS, type ListName, OBJECTS, type ObjectName, type Operation, type Settings } from './operations.ts';
 import { SETTINGS } from './settings.ts';
 import { quote } from './tokens.ts';
@@ -17,6 +18,9 @@ export function formatOperation(operation: Operation): string {
       return operation.value === null
         ? `delete triggers ${quoteName('triggers', name)} args ${quote(operation.key)}`
         : `set triggers ${quoteName('triggers', name)} args ${operation.key}=${quote(operation.value)}`;
+    case 'http':
+    case 'hook':
+      return formatHttp(operation);
     case 'delete':
       return `delete ${object} ${quote(name)}`;
     case 'rename':

@@ -1,3 +1,5 @@
+import type { HookChange, HttpChange } from '../http/gateway.ts';
+
 /** What configuration commands are about. `users`, `invites` and `tokens` are no part of the configuration text. */
 export const OBJECT_NAMES = ['teams', 'users', 'invites', 'tokens', 'directories', 'workers', 'services', 'triggers'] as const;
 
@@ -25,6 +27,10 @@ export type Operation =
     }
   /** One argument that a trigger hands to its plugin; null removes it. */
   | { readonly verb: 'argument'; readonly object: 'triggers'; readonly name: string; readonly key: string; readonly value: string | null }
+  /** How a service answers over HTTP; null puts all of it back. */
+  | { readonly verb: 'http'; readonly object: 'services'; readonly name: string; readonly change: HttpChange | null }
+  /** A webhook of a service, made when it is not there; null deletes it. */
+  | { readonly verb: 'hook'; readonly object: 'services'; readonly name: string; readonly hook: string; readonly change: HookChange | null }
   | { readonly verb: 'delete'; readonly object: ObjectName; readonly name: string }
   | { readonly verb: 'rename'; readonly object: ObjectName; readonly name: string; readonly to: string };
 

@@ -1,10 +1,13 @@
 import { TriggerFsError } from '../errors.ts';
 import { isArgumentName, isName, isPluginName, isTreePath } from '../names.ts';
+import { readDeleteHttp, readSetHttp } from './http.ts';
 import { LISTS, type ListName, OBJECTS, type ObjectName, type Operation, objectName, type Settings } from './operations.ts';
 import { SETTINGS, type Setting } from './settings.ts';
 import { isPipe, type Token, tokenize } from './tokens.ts';
 
 const VERBS = ['set', 'delete', 'rename'];
+/** Words with a grammar of their own. */
+const EXTRA: Readonly<Partial<Record<ObjectName, readonly string[]>>> = { triggers: ['args'], services: ['http'] };
 
 /** A command of a text with where it stands. */
 export interface ParsedCommand {
@@ -130,6 +133,7 @@ function readSet(words: Words, object: ObjectName): Operation {
     if (list !== null) return readList(words, object, name, list);
   }
   if (object === 'triggers' && words.take(['args']) !== null) return readArgument(words, name);
+  if (object === 'services' && words.take(['http']) !== null) return readSetHttp(words, name);
   if (words.isDone) throw new TriggerFsError('TFS_USAGE', `what of it is to be set? ${wordsOf(object).join(', ')}`);
   return { verb: 'change', object, name, settings: readSettings(words, object) };
 }
@@ -175,6 +179,7 @@ function readDelete(words: Words, object: ObjectName): Operation {
   if (words.isDone) return { verb: 'delete', object, name };
   const lists = LISTS[object] ?? {};
   const word = words.keyword(wordsOf(object));
+  if (word === 'http') return readDeleteHttp(words, name);
   if (word === 'args')
     return { verb: 'argument', object: 'triggers', name, key: checkArgument(words.text('the name of the argument')), value: null };
   if (Object.hasOwn(lists, word)) return readDeleteItem(words, object as 'services' | 'triggers', name, word as ListName);
@@ -197,9 +202,9 @@ function readRename(words: Words, object: ObjectName): Operation {
   return { verb: 'rename', object, name, to: checkName(object, words.text('the new name'), object === 'directories') };
 }
 
-/** Words after an object's name: settings, lists and arguments. */
+/** Words after an object's name: settings, lists and others. */
 function wordsOf(object: ObjectName): string[] {
-  return [...Object.keys(SETTINGS[object]), ...Object.keys(LISTS[object] ?? {}), ...(object === 'triggers' ? ['args'] : [])];
+  return [...Object.keys(SETTINGS[object]), ...Object.keys(LISTS[object] ?? {}), ...(EXTRA[object] ?? [])];
 }
 
 function definitionOf(object: 'services' | 'triggers', list: ListName): { add: string; remove: string } {

@@ -1,3 +1,5 @@
+import type { HookSettings, HttpSettings } from '../http/gateway.ts';
+import { describeHook, describeHttp } from './http.ts';
 import type { Operation, Settings, SettingValue } from './operations.ts';
 import { SETTINGS } from './settings.ts';
 
@@ -11,6 +13,8 @@ export interface TeamConfiguration {
     readonly name: string;
     readonly workers: readonly string[];
     readonly plugins: readonly string[] | null;
+    readonly http: HttpSettings;
+    readonly hooks: readonly (HookSettings & { readonly name: string })[];
   }[];
   readonly triggers: readonly {
     readonly path: string;
@@ -34,13 +38,15 @@ export function describeTeam(team: TeamConfiguration): readonly Operation[] {
 }
 
 function describeService(service: TeamConfiguration['services'][number]): readonly Operation[] {
-  const { name, workers, plugins } = service;
+  const { name, workers, plugins, http, hooks } = service;
   // A public service needs its plugins first.
   return [
     { verb: 'create', object: 'services', name, settings: {} },
     ...(plugins === null ? [] : allowed(name, plugins)),
     ...changes('services', name, service),
     ...workers.map((item): Operation => ({ verb: 'attach', object: 'services', name, list: 'workers', item })),
+    ...describeHttp(name, http),
+    ...byName(hooks, (hook) => hook.name).flatMap((hook) => describeHook(name, hook.name, hook)),
   ];
 }
 

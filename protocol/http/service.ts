@@ -1,6 +1,7 @@
 import { type Static, Type } from 'typebox';
 import { LIMITS } from '../limits.ts';
 import { CLOSED, Description, DispatchAlgorithm, NameText, Origin, PluginText, Visibility } from './common.ts';
+import { HookSettings, HttpChange, HttpSettings } from './gateway.ts';
 
 /** `2`, or `25%` of the attached workers. */
 const Quota = Type.String({ pattern: '^([1-9][0-9]{0,4}|([1-9][0-9]?|100)%)$' });
@@ -31,10 +32,14 @@ export const ServiceView = Type.Object({
   ...SETTINGS,
   workers: Type.Array(Type.String()),
   triggers: Type.Array(Type.String()),
+  /** How it answers over HTTP. */
+  http: HttpSettings,
+  /** Its webhooks, without their secrets. */
+  hooks: Type.Array(Type.Object({ name: Type.String(), ...HookSettings.properties })),
 });
 export type ServiceView = Static<typeof ServiceView>;
 
-const CHANGES = Type.Partial(Type.Object(SETTINGS)).properties;
+const CHANGES = { ...Type.Partial(Type.Object(SETTINGS)).properties, http: Type.Optional(HttpChange) } as const;
 
 /** Body of `POST /v1/services`. */
 export const ServiceCreate = Type.Object({ name: NameText, description: Type.Optional(Description), ...CHANGES }, CLOSED);

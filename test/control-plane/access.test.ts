@@ -41,6 +41,7 @@ const PREPARE = `
   insert into triggerfs.services (id, team_id, name, owner_id) overriding system value
     select 9001, 9000, 's1', u.id from triggerfs.users u where u.identity = 'admin-a' on conflict do nothing;
   update triggerfs.services set plugins = '{echo}' where id = 9001;
+  insert into triggerfs.hooks (id, team_id, service_id, name) overriding system value values (9001, 9000, 9001, 'h1') on conflict do nothing;
   delete from triggerfs.service_members where team_id = 9000 and worker_id = 9002;
   insert into triggerfs.service_members (team_id, service_id, worker_id) values (9000, 9001, 9001) on conflict do nothing;
   insert into triggerfs.directories (id, team_id, path, owner_id) overriding system value
@@ -92,6 +93,10 @@ const REQUESTS: Readonly<Record<string, { readonly path?: string; readonly body?
   'DELETE /v1/services/:name/workers/:worker': { path: 's1' },
   'POST /v1/services/:name/plugins': { path: 's1', body: { plugin: 'uptime' } },
   'DELETE /v1/services/:name/plugins/:plugin': { path: 's1' },
+  'GET /v1/services/:name/hooks': { path: 's1' },
+  'PUT /v1/services/:name/hooks/:hook': { path: 's1', body: { scheme: 'github' } },
+  'DELETE /v1/services/:name/hooks/:hook': { path: 's1' },
+  'POST /v1/services/:name/hooks/:hook/secret': { path: 's1', body: {} },
   'GET /v1/directories/:name': { path: '%2Fd1' },
   'POST /v1/directories': { body: { path: '/fresh' } },
   'PATCH /v1/directories/:name': { path: '%2Fd1', body: { mode: 0o755 } },
@@ -156,7 +161,8 @@ suite('access', () => {
     const concrete = route
       .replace(/:(id|name)/, instead ?? path)
       .replace(':worker', 'w1')
-      .replace(':plugin', 'echo');
+      .replace(':plugin', 'echo')
+      .replace(':hook', 'h1');
     const token = route === 'POST /v1/logout' && caller !== 'anonymous' ? await logIn(caller) : tokens.get(caller);
     return api.call(concrete, { token, body });
   }

@@ -6,9 +6,59 @@ import { parseCommand, parseCommands } from '../../protocol/configuration/parse.
 import { SETTINGS } from '../../protocol/configuration/settings.ts';
 import { describeTeam } from '../../protocol/configuration/team.ts';
 import { isPipe, quote, tokenize } from '../../protocol/configuration/tokens.ts';
+import { HOOK_DEFAULTS, HTTP_DEFAULTS } from '../../protocol/http/gateway.ts';
 
 /** Commands, what they mean, and how they are printed where that differs. */
 const COMMANDS: readonly [command: string, operation: Operation, printed?: string][] = [
+  ['set services d http methods get,post', { verb: 'http', object: 'services', name: 'd', change: { methods: ['GET', 'POST'] } }],
+  [
+    'set services d http methods post,GET',
+    { verb: 'http', object: 'services', name: 'd', change: { methods: ['GET', 'POST'] } },
+    'set services d http methods get,post',
+  ],
+  [
+    'set services d http map "to=$.repository.full_name"',
+    { verb: 'http', object: 'services', name: 'd', change: { args: { to: '$.repository.full_name' } } },
+  ],
+  [
+    'set services d http map n=integer:query.n?=1',
+    { verb: 'http', object: 'services', name: 'd', change: { args: { n: 'integer:query.n?=1' } } },
+    'set services d http map "n=integer:query.n?=1"',
+  ],
+  ['set services d http payload form.Body', { verb: 'http', object: 'services', name: 'd', change: { payload: 'form.Body' } }],
+  ['set services d http anonymous on', { verb: 'http', object: 'services', name: 'd', change: { anonymous: true } }],
+  ['set services d http rate 10/s', { verb: 'http', object: 'services', name: 'd', change: { rate: '10/s' } }],
+  [
+    'set services d http origins https://a.example,http://localhost:3000',
+    { verb: 'http', object: 'services', name: 'd', change: { origins: ['https://a.example', 'http://localhost:3000'] } },
+  ],
+  ['set services d http answer raw', { verb: 'http', object: 'services', name: 'd', change: { answer: 'raw' } }],
+  [
+    'set services d http answer raw text/html',
+    { verb: 'http', object: 'services', name: 'd', change: { answer: 'raw', contentType: 'text/html' } },
+  ],
+  ['set services d http status 3=404', { verb: 'http', object: 'services', name: 'd', change: { statuses: { '3': 404 } } }],
+  [
+    'set services d http header "Cache-Control=max-age=60, public"',
+    { verb: 'http', object: 'services', name: 'd', change: { headers: { 'cache-control': 'max-age=60, public' } } },
+    'set services d http header "cache-control=max-age=60, public"',
+  ],
+  ['delete services d http map to', { verb: 'http', object: 'services', name: 'd', change: { args: { to: null } } }],
+  ['delete services d http map', { verb: 'http', object: 'services', name: 'd', change: { args: null } }],
+  ['delete services d http anonymous', { verb: 'http', object: 'services', name: 'd', change: { anonymous: null } }],
+  ['delete services d http', { verb: 'http', object: 'services', name: 'd', change: null }],
+  ['set services d http hook push', { verb: 'hook', object: 'services', name: 'd', hook: 'push', change: {} }],
+  [
+    'set services d http hook push scheme github',
+    { verb: 'hook', object: 'services', name: 'd', hook: 'push', change: { scheme: 'github' } },
+  ],
+  [
+    'set services d http hook push tolerance 2m',
+    { verb: 'hook', object: 'services', name: 'd', hook: 'push', change: { toleranceMs: 120_000 } },
+    'set services d http hook push tolerance 120s',
+  ],
+  ['delete services d http hook push map x', { verb: 'hook', object: 'services', name: 'd', hook: 'push', change: { args: { x: null } } }],
+  ['delete services d http hook push', { verb: 'hook', object: 'services', name: 'd', hook: 'push', change: null }],
   ['set workers identity demo01', { verb: 'create', object: 'workers', name: 'demo01', settings: {} }],
   [
     'set workers demo01 description "the first one"',
@@ -254,6 +304,15 @@ suite('words of a command', () => {
   });
 });
 
+const HOOK = { ...HOOK_DEFAULTS, name: 'push', scheme: 'github' as const, args: { branch: '$.ref', event: 'header.x-github-event' } };
+const PAGE = {
+  ...HTTP_DEFAULTS,
+  methods: ['GET' as const, 'POST' as const],
+  answer: 'raw' as const,
+  contentType: 'text/html',
+  statuses: { '3': 404 },
+};
+
 test('a described team is rebuilt in order, saying only what differs from a new object', () => {
   const team = {
     description: 'ours',
@@ -266,8 +325,18 @@ test('a described team is rebuilt in order, saying only what differs from a new 
       { identity: 'w1', description: 'first' },
     ],
     services: [
-      { name: 'open', visibility: 'public', workers: ['w1', 'w2'], plugins: ['b', 'a'], timeoutMs: 30_000, maxErrors: '0', id: 7 },
-      { name: 'closed', visibility: 'local', workers: [], plugins: [] },
+      {
+        name: 'open',
+        visibility: 'public',
+        workers: ['w1', 'w2'],
+        plugins: ['b', 'a'],
+        timeoutMs: 30_000,
+        maxErrors: '0',
+        id: 7,
+        http: PAGE,
+        hooks: [HOOK],
+      },
+      { name: 'closed', visibility: 'local', workers: [], plugins: [], http: HTTP_DEFAULTS, hooks: [] },
     ],
     triggers: [{ path: '/b/c/t', service: 'open', args: { z: '1', a: 'x y' }, plugin: 'a', timeoutMs: null, mode: 0o644, hits: 4 }],
   };
@@ -289,6 +358,13 @@ test('a described team is rebuilt in order, saying only what differs from a new 
     'set services open visibility public',
     'set services open workers add w1',
     'set services open workers add w2',
+    'set services open http methods get,post',
+    'set services open http answer raw text/html',
+    'set services open http status 3=404',
+    'set services open http hook push',
+    'set services open http hook push scheme github',
+    'set services open http hook push map "branch=$.ref"',
+    'set services open http hook push map event=header.x-github-event',
     'set triggers name /b/c/t',
     'set triggers /b/c/t plugin a',
     'set triggers /b/c/t service attach open',
