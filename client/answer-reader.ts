@@ -38,7 +38,8 @@ export class AnswerReader {
     const attempt = batch[start + Layout.manifest.attempt] as number;
     const limitMs = batch.readUInt32LE(start + Layout.manifest.limitMs);
     const workers = start + Layout.manifest.workers;
-    if (!call.cancelled && limitMs > call.timeoutMs) call.deadline = performance.now() + limitMs;
+    // Work that nobody waits for has its full time from when a worker gets it, however long it waited.
+    if (!call.cancelled && (call.detached || limitMs > call.timeoutMs)) call.deadline = performance.now() + limitMs;
     const only = end - workers === 4 ? batch.readUInt32LE(workers) : 0;
     if (only !== 0) call.resumeWorker = only;
     if (attempt === call.attempt && only === call.manifestWorker) return;

@@ -1,5 +1,5 @@
 import { TriggerFsError } from '../protocol/errors.ts';
-import type { Credentials } from '../runtime/credentials.ts';
+import type { LoginSource } from '../runtime/credentials.ts';
 import type { Log } from '../runtime/logging.ts';
 import { AnswerReader } from './answer-reader.ts';
 import { CallTable } from './call-table.ts';
@@ -17,7 +17,7 @@ const WIDEN_MS = 400;
 /** Options of a client. */
 export interface ClientOptions {
   /** Owned by the caller, who stops them after the client. */
-  readonly credentials: Credentials;
+  readonly credentials: LoginSource;
   readonly log: Log;
   /** Program and version, for the brokers' logs. */
   readonly agent: string;

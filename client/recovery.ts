@@ -1,6 +1,6 @@
 import type { Refused } from '../protocol/control.ts';
 import { ERRORS, type ErrorCode, TriggerFsError } from '../protocol/errors.ts';
-import type { Credentials } from '../runtime/credentials.ts';
+import type { LoginSource } from '../runtime/credentials.ts';
 import { Backoff } from '../runtime/wire/backoff.ts';
 
 /** Refusals in a row that another login does not cure. */
@@ -11,7 +11,7 @@ const REFUSALS = 3;
  * been replaced. A login or a broker that says no for good is a fault: nothing can be sent until a later look is answered better.
  */
 export class Recovery {
-  readonly #credentials: Credentials;
+  readonly #credentials: LoginSource;
   readonly #onFault: (fault: TriggerFsError | null) => void;
   readonly #pause = new Backoff(100, 30_000);
   #fault: TriggerFsError | null = null;
@@ -19,7 +19,7 @@ export class Recovery {
   #timer: NodeJS.Timeout | null = null;
   #state: 'idle' | 'looking' | 'stopped' = 'idle';
 
-  constructor(credentials: Credentials, onFault: (fault: TriggerFsError | null) => void) {
+  constructor(credentials: LoginSource, onFault: (fault: TriggerFsError | null) => void) {
     this.#credentials = credentials;
     this.#onFault = onFault;
   }

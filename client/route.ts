@@ -1,3 +1,4 @@
+import type { RouteOrigin } from '../protocol/control.ts';
 import type { CallHandlers } from './answers.ts';
 import type { Call } from './call.ts';
 import type { CallTable } from './call-table.ts';
@@ -13,6 +14,8 @@ export interface RouteRule {
   readonly trigger?: number;
   /** Calls never overtake each other by changing to another broker: a change waits until the earlier ones are done. */
   readonly ordered?: boolean;
+  /** For whom the control-plane calls; brokers take it from nobody else. */
+  readonly origin?: RouteOrigin;
 }
 
 /** Options of one request. */

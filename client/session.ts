@@ -111,8 +111,8 @@ export class Session implements UplinkEvents {
   }
 
   #announce(route: ClientRoute): void {
-    const { service, plugin, args, trigger } = route.rule;
-    this.uplink.outbox.json(RecordType.route, { route: route.number, service, plugin, args, trigger });
+    const { service, plugin, args, trigger, origin } = route.rule;
+    this.uplink.outbox.json(RecordType.route, { route: route.number, service, plugin, args, trigger, origin });
     this.#announced.add(route.number);
   }
 

@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox';
 import { ALGORITHMS } from './algorithms.ts';
+import { INVOCATION_SOURCES } from './http/history.ts';
 import { LIMITS } from './limits.ts';
 import { NAME_PATTERN, PLUGIN_PATTERN } from './names.ts';
 
@@ -29,6 +30,20 @@ export type Hello = Static<typeof Hello>;
 export const Renew = Type.Object({ token: Type.String({ maxLength: 8192 }) }, { additionalProperties: false });
 export type Renew = Static<typeof Renew>;
 
+/** Who stands behind the requests of a route that the control-plane declares for them. */
+export const RouteOrigin = Type.Object(
+  {
+    source: Type.Enum([...INVOCATION_SOURCES]),
+    /** Identity; empty when nobody was logged in. */
+    caller: Type.String({ maxLength: 254 }),
+    schedule: Type.Optional(Type.Integer({ minimum: 1, maximum: 0x7fffffff })),
+    /** Queue item that the requests are attempts of. Absent: each is the first attempt of the item that has the id of the invocation. */
+    item: Type.Optional(Type.String({ maxLength: 36 })),
+  },
+  { additionalProperties: false },
+);
+export type RouteOrigin = Static<typeof RouteOrigin>;
+
 /** ROUTE: a rule under a number, so that requests carry only the number. Never answered: a bad rule denies its requests. */
 export const Route = Type.Object(
   {
@@ -39,6 +54,8 @@ export const Route = Type.Object(
     args: Type.Optional(Type.Record(Type.String({ maxLength: 64 }), Type.String({ maxLength: LIMITS.argsBytes }))),
     /** Id of the trigger file that was written, for its hits. */
     trigger: Type.Optional(Type.Integer({ minimum: 1, maximum: 0x7fffffff })),
+    /** Only from sessions of the control-plane; anybody else's session ends. */
+    origin: Type.Optional(RouteOrigin),
   },
   { additionalProperties: false },
 );

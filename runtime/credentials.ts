@@ -11,19 +11,36 @@ export type LoginMethod =
   | { readonly kind: 'user'; readonly team: string; readonly identity: string; readonly secret: string }
   | { readonly kind: 'worker'; readonly team: string; readonly identity: string; readonly token: string; readonly region?: string };
 
-/** Logs in once. @throws TriggerFsError TFS_BAD_CREDENTIALS, TFS_RATE_LIMITED, TFS_UNAVAILABLE */
-export function logIn(api: string, method: LoginMethod): Promise<SessionResponse> {
+/** What a connection to the brokers needs of a login. */
+export type EdgeLogin = Pick<SessionResponse, 'edgeToken' | 'channelKey' | 'brokers'>;
+
+/** Where a client gets its logins from. */
+export interface LoginSource {
+  /** A login that is good for at least half a minute. @throws TriggerFsError when there is none */
+  current(): Promise<EdgeLogin>;
+  /** A fresh one. @throws TriggerFsError when there is none */
+  refresh(): Promise<EdgeLogin>;
+  /** Forgets what a broker has refused. */
+  invalidate(): void;
+  /** Calls back with each new login. */
+  onRenewed(listener: (login: EdgeLogin) => void): void;
+}
+
+/** Logs in once; `agent` as for `callApi`. @throws TriggerFsError TFS_BAD_CREDENTIALS, TFS_RATE_LIMITED, TFS_UNAVAILABLE */
+export function logIn(api: string, method: LoginMethod, agent?: string): Promise<SessionResponse> {
   const { kind, ...body } = method;
-  return callApi(api, { method: 'POST', path: kind === 'user' ? '/v1/login' : '/v1/workers/login', body });
+  const path = kind === 'user' ? '/v1/login' : '/v1/workers/login';
+  return callApi(api, { method: 'POST', path, body, ...(agent === undefined ? {} : { agent }) });
 }
 
 /**
  * Keeps a login fresh: renews the tokens at half of their life and logs in again where they have ended.
  * With the control-plane down, `current` goes on answering what it has until that ends.
  */
-export class Credentials {
+export class Credentials implements LoginSource {
   readonly #api: string;
   readonly #method: LoginMethod | null;
+  readonly #agent: string | undefined;
   readonly #log: Log;
   readonly #listeners = new Set<(session: SessionResponse) => void>();
   readonly #backoff = new Backoff(500, 30_000);
@@ -32,10 +49,14 @@ export class Credentials {
   #timer: NodeJS.Timeout | null = null;
   #stopped = false;
 
-  /** `session` is an earlier login that may still be good; without `method` it cannot be replaced once ended. */
-  constructor(options: { api: string; method: LoginMethod | null; session?: SessionResponse; log: Log }) {
+  /**
+   * `session` is an earlier login that may still be good; without `method` it cannot be replaced once ended. `agent` is the
+   * program and its version.
+   */
+  constructor(options: { api: string; method: LoginMethod | null; session?: SessionResponse; agent?: string; log: Log }) {
     this.#api = options.api;
     this.#method = options.method;
+    this.#agent = options.agent;
     this.#log = options.log;
     this.#session = options.session ?? null;
     if (this.#session !== null) this.#schedule();
@@ -89,6 +110,7 @@ export class Credentials {
           path: '/v1/renew',
           token: session.apiToken,
           body: this.#renewBody(),
+          ...(this.#agent === undefined ? {} : { agent: this.#agent }),
         });
       } catch (error) {
         const refused = error instanceof TriggerFsError && error.definition.status === 401;
@@ -96,7 +118,7 @@ export class Credentials {
       }
     }
     if (this.#method === null) throw new TriggerFsError('TFS_UNAUTHENTICATED', 'the login has ended');
-    return logIn(this.#api, this.#method);
+    return logIn(this.#api, this.#method, this.#agent);
   }
 
   /** A worker keeps to its region when it renews, too. */

@@ -16,10 +16,10 @@ const MAX_TOKEN_BYTES = 8192;
 export const Claims = Type.Object({
   iss: Type.Literal(ISSUER),
   aud: Type.Union([Type.Literal('triggerfs-api'), Type.Literal('triggerfs-edge')]),
-  /** `token` is a session of an API token. */
-  kind: Type.Union([Type.Literal('user'), Type.Literal('worker'), Type.Literal('token')]),
-  /** Id of the user or worker. */
-  sub: Type.String({ pattern: '^[1-9][0-9]{0,9}$' }),
+  /** `token` is a session of an API token. `system` is the control-plane itself, which runs what was accepted for a team. */
+  kind: Type.Union([Type.Literal('user'), Type.Literal('worker'), Type.Literal('token'), Type.Literal('system')]),
+  /** Id of the user or worker; 0 of the system alone. */
+  sub: Type.String({ pattern: '^(0|[1-9][0-9]{0,9})$' }),
   /** Id of the team; 0 is a session of an account alone, which only the control-plane takes. */
   team: Type.Integer({ minimum: 0 }),
   teamName: Type.String(),
@@ -31,6 +31,7 @@ export const Claims = Type.Object({
     Type.Literal('viewer'),
     Type.Literal('worker'),
     Type.Literal('account'),
+    Type.Literal('system'),
   ]),
   /** `token_epoch` of the user or worker when the token was made; raising that revokes it. */
   epoch: Type.Integer({ minimum: 1 }),
@@ -87,8 +88,15 @@ export function verification(audience: Audience): Partial<VerifierOptions> & { a
 
 /** The claims of a verified payload. @throws TriggerFsError TFS_UNAUTHENTICATED when they are not ours */
 export function readClaims(payload: unknown): Claims {
-  if (!ClaimsCheck.Check(payload)) throw new TriggerFsError('TFS_UNAUTHENTICATED', 'the token has unexpected claims');
+  if (!ClaimsCheck.Check(payload) || !isConsistent(payload))
+    throw new TriggerFsError('TFS_UNAUTHENTICATED', 'the token has unexpected claims');
   return payload;
+}
+
+/** The system is nobody: it has no id, acts for a team, and is known to brokers alone. */
+function isConsistent({ kind, sub, role, aud, team }: Claims): boolean {
+  if (kind !== 'system') return sub !== '0' && role !== 'system';
+  return sub === '0' && role === 'system' && aud === 'triggerfs-edge' && team > 0;
 }
 
 /** Verifies tokens of one audience against the current public keys, without asking anyone. */

@@ -38,6 +38,7 @@ export class Authenticator {
       throw tokenError(cause);
     }
     const claims = readClaims(payload);
+    if (claims.kind === 'system') throw new TriggerFsError('TFS_UNAUTHENTICATED', 'the token is not valid here');
     const id = Number(claims.sub);
     const state = await sessionState(this.#database, claims.kind, id, claims.team, claims.sid);
     if (state === undefined || state.epoch !== claims.epoch) throw new TriggerFsError('TFS_REVOKED', 'the session or token was revoked');

@@ -5,14 +5,14 @@ import type { Claims } from '../../runtime/tokens.ts';
 /** Who makes a request, as the database knows them at this moment. */
 export interface Principal {
   /** `account`: a user in no team. */
-  readonly kind: Claims['kind'] | 'account';
+  readonly kind: Exclude<Claims['kind'], 'system'> | 'account';
   /** Id of the user or worker. */
   readonly id: number;
   readonly identity: string;
   /** 0: in no team. */
   readonly teamId: number;
   readonly team: string;
-  readonly role: Claims['role'];
+  readonly role: Exclude<Claims['role'], 'system'>;
   readonly epoch: number;
   /** Session, kept through renewals. */
   readonly sid: string;

@@ -265,7 +265,7 @@ export class Placement {
         args: entry.args,
         service: invocation.service.config.name,
         callerTeam: entry.principal.team,
-        caller: entry.principal.identity,
+        caller: entry.origin?.caller ?? entry.principal.identity,
       }),
     );
     const layout = Layout.task;

@@ -1,3 +1,4 @@
+import type { RouteOrigin } from '../../protocol/control.ts';
 import type { ErrorCode } from '../../protocol/errors.ts';
 import type { Principal } from '../session/session.ts';
 import type { ServiceState } from './service-state.ts';
@@ -19,6 +20,8 @@ export class RouteEntry {
   readonly args: Readonly<Record<string, string>>;
   /** Trigger file whose hits are counted; 0 for none. */
   readonly trigger: number;
+  /** Who asked for it, when the control-plane calls for them; null otherwise. */
+  readonly origin: RouteOrigin | null;
   /** Workers that know this route as a plan. */
   readonly workers = new Set<WorkerSession>();
   /** The caller does not use it any more; runs that were waiting may still need it. */
@@ -28,13 +31,20 @@ export class RouteEntry {
 
   constructor(
     principal: Principal,
-    rule: { service: string; plugin: string; args?: Readonly<Record<string, string>> | undefined; trigger?: number | undefined },
+    rule: {
+      service: string;
+      plugin: string;
+      args?: Readonly<Record<string, string>> | undefined;
+      trigger?: number | undefined;
+      origin?: RouteOrigin | undefined;
+    },
   ) {
     this.principal = principal;
     this.service = rule.service;
     this.plugin = rule.plugin;
     this.args = rule.args ?? {};
     this.trigger = rule.trigger ?? 0;
+    this.origin = rule.origin ?? null;
   }
 
   /** The target, resolved anew when the directory has changed since the last call. */

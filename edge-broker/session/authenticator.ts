@@ -39,6 +39,7 @@ export class Authenticator {
     if (this.#directory.fleet.revokedSessions.has(principal.sessionId)) return 'the session was logged out';
     const team = this.#directory.team(principal.teamId);
     if (team === undefined) return `team ${principal.team} does not exist any more`;
+    if (principal.kind === 'system') return null;
     if (principal.kind === 'worker') {
       const worker = team.workers.get(principal.subject);
       if (worker === undefined) return `worker ${principal.identity} was deleted`;
@@ -51,7 +52,8 @@ export class Authenticator {
 
   #known(principal: Principal): boolean {
     const team = this.#directory.team(principal.teamId);
-    return team !== undefined && (principal.kind === 'worker' ? team.workers : team.members).has(principal.subject);
+    if (team === undefined || principal.kind === 'system') return team !== undefined;
+    return (principal.kind === 'worker' ? team.workers : team.members).has(principal.subject);
   }
 }
 

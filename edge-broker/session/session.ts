@@ -7,8 +7,8 @@ import type { SessionRole } from './permissions.ts';
 
 /** Who a session speaks for; only ever taken from a verified token. */
 export interface Principal {
-  readonly kind: 'user' | 'worker' | 'token';
-  /** Id of the user or worker. */
+  readonly kind: 'user' | 'worker' | 'token' | 'system';
+  /** Id of the user or worker; 0 for the system, the control-plane that runs what was accepted for the team. */
   readonly subject: number;
   readonly teamId: number;
   readonly team: string;

@@ -291,6 +291,7 @@ export class Sessions {
   }
 
   #route(session: Session, route: Route): void {
+    if (route.origin !== undefined && session.principal.kind !== 'system') throw new MalformedBatchError('ROUTE names an origin');
     if (!session.routes.has(route.route) && session.routes.size >= MAX_ROUTES)
       throw new MalformedBatchError(`more than ${MAX_ROUTES} routes`);
     this.#unroute(session, route.route);
