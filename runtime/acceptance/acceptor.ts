@@ -1,0 +1,170 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Pool } from 'pg';
+import { TriggerFsError } from '../../protocol/errors.ts';
+import { type DataKey, seal, type TeamKeys } from '../sealing/index.ts';
+import { formatInvocationId, InvocationIds } from '../wire/invocation-id.ts';
+import { type NewItem, payloadAad, requestHash } from './new-item.ts';
+
+/** Those that come within this time share a statement. */
+const WINDOW_MS = 2;
+const MAX_ITEMS = 500;
+const MAX_BYTES = 8 * 1024 * 1024;
+/** Statements at once; what comes meanwhile goes with the next one. */
+const STATEMENTS = 2;
+const RETRY_MS = 200;
+const GIVE_UP_MS = 4_000;
+/** No SQLSTATE of the statement's own: the connection was lost, or PostgreSQL is on its way down or up. */
+const NOT_THE_STATEMENT = /^(08|57P|53|40|55P03|57014|25P03)/;
+
+/** Options of an acceptor. */
+export interface AcceptorOptions {
+  /** May call `triggerfs.enqueue`. */
+  readonly pool: Pick<Pool, 'query'>;
+  readonly keys: Pick<TeamKeys, 'current'>;
+  /** Called after each commit, so that a dispatcher in this process need not poll. */
+  readonly onAccepted?: () => void;
+}
+
+/** An accepted item. */
+export interface Accepted {
+  /** Id of the item, and of its first invocation. */
+  readonly id: string;
+  /** The idempotency key was used before, with the same request: the id is that one's. */
+  readonly existing: boolean;
+}
+
+interface Waiting {
+  readonly item: NewItem;
+  readonly id: string;
+  readonly resolve: (accepted: Accepted) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * Accepts invocations for later. Those that wait at the same time are committed by one statement; each is answered only
+ * after that commit. A lost connection is tried again under the same ids, so that nothing is accepted twice.
+ */
+export class Acceptor {
+  readonly #options: AcceptorOptions;
+  readonly #ids = new InvocationIds();
+  #waiting: Waiting[] = [];
+  #bytes = 0;
+  #statements = 0;
+  #timer: NodeJS.Timeout | null = null;
+  /** Items that were committed by this acceptor. */
+  accepted = 0;
+
+  constructor(options: AcceptorOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Resolves when the item is committed.
+   * @throws TriggerFsError TFS_CONFLICT (the idempotency key belongs to another request), TFS_UNAVAILABLE (the database; the item may have been accepted)
+   */
+  accept(item: NewItem): Promise<Accepted> {
+    const { promise, resolve, reject } = Promise.withResolvers<Accepted>();
+    this.#waiting.push({ item, id: formatInvocationId(this.#ids.next()), resolve, reject });
+    this.#bytes += item.payload.length;
+    if (this.#waiting.length >= MAX_ITEMS || this.#bytes >= MAX_BYTES) this.#flush();
+    else this.#timer ??= setTimeout(() => this.#flush(), WINDOW_MS);
+    return promise;
+  }
+
+  #flush(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    if (this.#statements >= STATEMENTS || this.#waiting.length === 0) return;
+    const batch = this.#waiting.splice(0, MAX_ITEMS);
+    for (const { item } of batch) this.#bytes -= item.payload.length;
+    this.#statements += 1;
+    void this.#commit(batch).finally(() => {
+      this.#statements -= 1;
+      this.#flush();
+    });
+  }
+
+  /** Never rejects: each item has its own answer. */
+  async #commit(batch: readonly Waiting[]): Promise<void> {
+    const keyed = await this.#withKeys(batch);
+    if (keyed.length === 0) return;
+    try {
+      const rows = await this.#enqueue(keyed);
+      rows.forEach((row, index) => {
+        const [waiting] = keyed[index] as Keyed;
+        settle(waiting, row);
+        if (!row.existing) this.accepted += 1;
+      });
+      this.#options.onAccepted?.();
+    } catch (error) {
+      // What is wrong with one of them is none of the others' business.
+      if (keyed.length === 1 || !isStatementError(error)) for (const [waiting] of keyed) waiting.reject(translate(error));
+      else for (const [waiting] of keyed) await this.#commit([waiting]);
+    }
+  }
+
+  /** The key of each item's team; items of teams that have none are refused. */
+  async #withKeys(batch: readonly Waiting[]): Promise<readonly Keyed[]> {
+    const keys = new Map<number, Promise<DataKey>>();
+    for (const { item } of batch) if (!keys.has(item.team)) keys.set(item.team, this.#options.keys.current(item.team));
+    const keyed: Keyed[] = [];
+    for (const waiting of batch) {
+      try {
+        keyed.push([waiting, await (keys.get(waiting.item.team) as Promise<DataKey>)]);
+      } catch (error) {
+        waiting.reject(translate(error));
+      }
+    }
+    return keyed;
+  }
+
+  async #enqueue(batch: readonly Keyed[]): Promise<readonly Row[]> {
+    const items = JSON.stringify(batch.map(([waiting]) => rowOf(waiting)));
+    const payloads = batch.map(([{ item, id }, key]) => seal(key, payloadAad(item.team, id), item.payload));
+    const end = performance.now() + GIVE_UP_MS;
+    for (;;) {
+      try {
+        const { rows } = await this.#options.pool.query<Row>({
+          name: 'enqueue',
+          text: 'select id, existing from triggerfs.enqueue($1, $2)',
+          values: [items, payloads],
+        });
+        return rows;
+      } catch (error) {
+        if (isStatementError(error) || performance.now() > end) throw error;
+        await sleep(RETRY_MS);
+      }
+    }
+  }
+}
+
+type Keyed = readonly [waiting: Waiting, key: DataKey];
+
+interface Row {
+  readonly id: string | null;
+  readonly existing: boolean;
+}
+
+/** `existing` with our own id: an earlier try was committed and its answer lost. */
+function settle({ item, id, resolve, reject }: Waiting, row: Row): void {
+  if (row.id !== null) return resolve({ id: row.id, existing: row.existing && row.id !== id });
+  reject(new TriggerFsError('TFS_CONFLICT', `the idempotency key ${item.idempotencyKey} was used for another request`));
+}
+
+function rowOf({ item, id }: Waiting): Record<string, unknown> {
+  const { payload: _payload, ...said } = item;
+  return { ...said, id, sealed: true, ...(item.idempotencyKey === undefined ? {} : { idempotencyHash: requestHash(item) }) };
+}
+
+function isStatementError(error: unknown): boolean {
+  if (error instanceof TriggerFsError) return true;
+  const state = (error as { code?: string }).code ?? '';
+  return /^[0-9A-Z]{5}$/.test(state) && !NOT_THE_STATEMENT.test(state);
+}
+
+function translate(error: unknown): unknown {
+  if (error instanceof TriggerFsError || isStatementError(error)) return error;
+  return new TriggerFsError('TFS_UNAVAILABLE', 'the database is not available; whether the invocation was accepted is not known', {
+    cause: error,
+  });
+}
