@@ -11,6 +11,8 @@ export interface LoginCacheKey {
   readonly api: string;
   readonly team: string;
   readonly identity: string;
+  /** Programs do not share logins: each is a session of its own in their owner's list. */
+  readonly program: string;
   /** The configuration file that holds the secret: when it changes, the login is not used any more. */
   readonly configFile: string | null;
 }
@@ -26,7 +28,7 @@ export class LoginCache {
   /** `folder` exists and is private. */
   constructor(folder: string, key: LoginCacheKey) {
     const name = createHash('sha256')
-      .update(JSON.stringify([key.api, key.team, key.identity]))
+      .update(JSON.stringify([key.api, key.team, key.identity, key.program]))
       .digest('hex')
       .slice(0, 32);
     this.#file = join(folder, `login-${name}.json`);

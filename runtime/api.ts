@@ -1,5 +1,6 @@
 import { ERRORS, type ErrorCode, TriggerFsError } from '../protocol/errors.ts';
 import type { Problem } from '../protocol/http/problem.ts';
+import { VERSION } from './version.ts';
 
 const REQUEST_TIMEOUT_MS = 10_000;
 
@@ -11,6 +12,8 @@ export interface ApiRequest {
   readonly body?: unknown;
   /** Bearer token. */
   readonly token?: string;
+  /** Program and version, as lists of sessions show them; `triggerfs/VERSION` when absent. */
+  readonly agent?: string;
   readonly signal?: AbortSignal;
   /** Default 10000. */
   readonly timeoutMs?: number;
@@ -22,7 +25,7 @@ export interface ApiRequest {
  */
 export async function callApi<T>(api: string, request: ApiRequest): Promise<T> {
   const url = new URL(request.path, api);
-  const headers: Record<string, string> = {};
+  const headers: Record<string, string> = { 'user-agent': request.agent ?? `triggerfs/${VERSION}` };
   if (request.token !== undefined) headers.authorization = `Bearer ${request.token}`;
   if (request.body !== undefined) headers['content-type'] = 'application/json';
   const limit = AbortSignal.timeout(request.timeoutMs ?? REQUEST_TIMEOUT_MS);

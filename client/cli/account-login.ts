@@ -9,6 +9,8 @@ export interface AccountMethod {
   readonly api: string;
   readonly identity: string;
   readonly secret: string;
+  /** Program and version. */
+  readonly agent: string;
 }
 
 /** The login of a person who works in no team: enough to make one, to answer invitations and to read mail. */
@@ -17,8 +19,10 @@ export class AccountLogin {
   #session: AccountSession | null = null;
   #pending: Promise<AccountSession> | null = null;
 
-  constructor(method: AccountMethod) {
+  /** `session` was opened otherwise, as by leaving a team. */
+  constructor(method: AccountMethod, session: AccountSession | null) {
     this.#method = method;
+    this.#session = session;
   }
 
   /** A login that is good for a while. @throws TriggerFsError TFS_BAD_CREDENTIALS, TFS_RATE_LIMITED, TFS_UNAVAILABLE */
@@ -42,8 +46,8 @@ export class AccountLogin {
   }
 
   async #logIn(): Promise<AccountSession> {
-    const { api, identity, secret } = this.#method;
-    const answer = await callApi<LoginResponse>(api, { method: 'POST', path: '/v1/login', body: { identity, secret } });
+    const { api, identity, secret, agent } = this.#method;
+    const answer = await callApi<LoginResponse>(api, { method: 'POST', path: '/v1/login', body: { identity, secret }, agent });
     if (answer.team !== null) throw new TriggerFsError('TFS_INTERNAL', 'a login without a team was answered with one');
     this.#session = answer;
     return answer;

@@ -1,4 +1,5 @@
 import { TriggerFsError } from '../../protocol/errors.ts';
+import type { LoginResponse } from '../../protocol/http/session.ts';
 import { type ApiRequest, callApi } from '../../runtime/api.ts';
 import type { Config } from '../../runtime/config/index.ts';
 import type { Credentials } from '../../runtime/credentials.ts';
@@ -11,6 +12,8 @@ import { AccountLogin } from './account-login.ts';
 
 /** How long a broker is looked for before a request says that there is none. */
 const CONNECT_MS = 5_000;
+const PROGRAM = 'triggerfs-cli';
+const AGENT = `${PROGRAM}/${VERSION}`;
 const SILENT: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
 /** What the console knows of its login. `team` is null for a person who works in none. */
@@ -31,17 +34,21 @@ export class Connection {
   readonly #env: Environment;
   #client: Client | null = null;
 
-  private constructor(config: Config, env: Environment, credentials: Credentials | AccountLogin) {
+  private constructor(config: Config, env: Environment, opened?: LoginResponse) {
+    const { main } = config;
     this.config = config;
     this.#env = env;
-    this.#credentials = credentials;
+    if (main.team === '') this.#credentials = new AccountLogin({ ...main, agent: AGENT }, opened?.team === null ? opened : null);
+    else {
+      const caller = { env, log: SILENT, program: PROGRAM };
+      const known = opened === undefined || opened.team === null ? caller : { ...caller, opened };
+      this.#credentials = logInWithCache(config, main, known);
+    }
   }
 
   /** Logs in as [main] says, without a team where it names none. @throws TriggerFsError of the login */
   static async open(config: Config, env: Environment): Promise<Connection> {
-    const { main } = config;
-    const credentials = main.team === '' ? new AccountLogin(main) : logInWithCache(config, main, env, SILENT);
-    const connection = new Connection(config, env, credentials);
+    const connection = new Connection(config, env);
     try {
       await connection.login();
       return connection;
@@ -51,9 +58,16 @@ export class Connection {
     }
   }
 
-  /** The same person in another team, or in none (empty). @throws TriggerFsError of the login */
-  inTeam(team: string): Promise<Connection> {
-    return Connection.open({ ...this.config, main: { ...this.config.main, team } }, this.#env);
+  /** The same person in another team, or in none (empty), in a session of its own. @throws TriggerFsError TFS_UNKNOWN_TEAM */
+  async inTeam(team: string): Promise<Connection> {
+    const body = { team: team === '' ? null : team };
+    return this.withSession(await this.call<LoginResponse>({ method: 'POST', path: '/v1/switch', body }));
+  }
+
+  /** The same person in a session that the API has opened. */
+  withSession(opened: LoginResponse): Connection {
+    const main = { ...this.config.main, team: opened.team ?? '' };
+    return new Connection({ ...this.config, main }, this.#env, opened);
   }
 
   /** The same person with another password. @throws TriggerFsError of the login */
@@ -80,12 +94,12 @@ export class Connection {
     const { api } = this.config.main;
     const { apiToken } = await this.login();
     try {
-      return await callApi<T>(api, { ...request, token: apiToken });
+      return await callApi<T>(api, { ...request, agent: AGENT, token: apiToken });
     } catch (error) {
       if (!(error instanceof TriggerFsError) || (error.code !== 'TFS_UNAUTHENTICATED' && error.code !== 'TFS_REVOKED')) throw error;
       this.#credentials.invalidate();
       const fresh = await this.login();
-      return callApi<T>(api, { ...request, token: fresh.apiToken });
+      return callApi<T>(api, { ...request, agent: AGENT, token: fresh.apiToken });
     }
   }
 
@@ -103,7 +117,7 @@ export class Connection {
       credentials: this.#credentials as Credentials,
       log: SILENT,
       region: this.config.main.region,
-      agent: `triggerfs-cli/${VERSION}`,
+      agent: AGENT,
       sessions: 1,
       startMs: CONNECT_MS,
     });

@@ -48,7 +48,7 @@ async function run(options: CommandLine, env: Environment): Promise<number> {
   const out = new Sink(process.stdout, (error) => interruption.outputBroken(error));
   const err = new Sink(process.stderr, () => {});
   const log = options.debug ? await debugLog() : SILENT;
-  const credentials = logInWithCache(config, options, env, log);
+  const credentials = logInWithCache(config, options, { env, log, program: PROGRAM });
   const startMs = Math.min(CONNECT_MS, order.timeoutMs ?? CONNECT_MS);
   const { region } = config.main;
   const client = new Client({ credentials, log, region, agent: `${PROGRAM}/${VERSION}`, sessions: 1, startMs });

@@ -14,7 +14,7 @@ function place(t: TestContext): { folder: string; config: string; cache: LoginCa
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   const config = join(folder, 'triggerfs.toml');
   writeFileSync(config, 'secret');
-  const cache = new LoginCache(folder, { api: 'http://a', team: 'demo', identity: 'demo', configFile: config });
+  const cache = new LoginCache(folder, { api: 'http://a', team: 'demo', identity: 'demo', program: 'p', configFile: config });
   const file = (): string => join(folder, readdirSync(folder).find((name) => name.startsWith('login-')) as string);
   return { folder, config, cache, file };
 }
@@ -26,8 +26,8 @@ test('a login comes back as it was kept, to the same person only', (t) => {
   assert.deepEqual(cache.load(), LOGIN);
   assert.equal(statSync(file()).mode & 0o777, 0o600);
   assert.equal(readdirSync(folder).length, 2, 'no temporary file is left');
-  for (const change of [{ api: 'http://b' }, { team: 'other' }, { identity: 'other' }, { configFile: null }]) {
-    const other = new LoginCache(folder, { api: 'http://a', team: 'demo', identity: 'demo', configFile: config, ...change });
+  for (const change of [{ api: 'http://b' }, { team: 'other' }, { identity: 'other' }, { program: 'other' }, { configFile: null }]) {
+    const other = new LoginCache(folder, { api: 'http://a', team: 'demo', identity: 'demo', program: 'p', configFile: config, ...change });
     assert.equal(other.load(), null, JSON.stringify(change));
   }
 });
@@ -77,12 +77,12 @@ test('a changed configuration file makes the login worthless', (t) => {
   const { folder, config, cache } = place(t);
   cache.save(LOGIN);
   writeFileSync(config, 'another secret');
-  const key = { api: 'http://a', team: 'demo', identity: 'demo', configFile: config };
+  const key = { api: 'http://a', team: 'demo', identity: 'demo', program: 'p', configFile: config };
   assert.equal(new LoginCache(folder, key).load(), null);
 });
 
 test('keeping a login in a folder that cannot be written does no harm', () => {
-  const cache = new LoginCache('/proc/none', { api: 'a', team: 't', identity: 'i', configFile: null });
+  const cache = new LoginCache('/proc/none', { api: 'a', team: 't', identity: 'i', program: 'p', configFile: null });
   cache.save(LOGIN);
   assert.equal(cache.load(), null);
 });

@@ -43,8 +43,15 @@ async function deleteTeam(call: Call, name: string, path: string): Promise<Answe
   if (screen.interactive && (await screen.ask(`The team goes with everything in it. Type its name to delete it: `, false)) !== name) {
     return text(['Nothing was deleted.']);
   }
-  await send(call, 'DELETE', path);
-  await shell.connect(await connection.inTeam(''));
+  // Afterwards the session of that team has ended, and nothing can be asked with it.
+  const account = await connection.inTeam('');
+  try {
+    await send(call, 'DELETE', path);
+  } catch (error) {
+    await account.stop();
+    throw error;
+  }
+  await shell.connect(account);
   return text([`The team ${name} is deleted.`]);
 }
 

@@ -3,7 +3,7 @@ import { TriggerFsError } from '../../../protocol/errors.ts';
 import type { InvitationView, InviteView, Joined } from '../../../protocol/http/invite.ts';
 import type { MailList, MailView } from '../../../protocol/http/mailbox.ts';
 import type { PlanView } from '../../../protocol/http/plan.ts';
-import type { SessionView } from '../../../protocol/http/session.ts';
+import type { AccountSession, SessionView } from '../../../protocol/http/session.ts';
 import { type Call, type Command, EVERYWHERE } from '../command.ts';
 import { type Answer, type Column, shownTime, table, text } from '../screen/answer.ts';
 import { newPassword } from '../sign-up.ts';
@@ -123,8 +123,8 @@ async function switchTeam(call: Call): Promise<null> {
 
 async function leaveTeam(call: Call): Promise<Answer> {
   const team = await call.connection.team();
-  await call.connection.call({ method: 'POST', path: '/v1/leave', body: { team } });
-  await call.shell.connect(await call.connection.inTeam(''));
+  const account = await call.connection.call<AccountSession>({ method: 'POST', path: '/v1/leave', body: { team } });
+  await call.shell.connect(call.connection.withSession(account));
   return text([`You have left the team ${team}.`], { team });
 }
 

@@ -20,7 +20,7 @@ const SECRET = 'a good password';
 const ROLES = ['owner', 'admin', 'member', 'viewer', 'foreigner'] as const;
 /** They change the session or need a terminal, not rights in the team. */
 const LEFT_OUT =
-  /^(exit|quit|help|echo|configure|file|load|mail read|request (team|password|session)|commit$|commit confirmed|rollback|show$|delete teams\|team <team>$)/;
+  /^(exit|quit|help|echo|configure|file|load|mail read|request (account|team|password|session)|commit$|commit confirmed|rollback|show$|delete teams\|team <team>$)/;
 /** Values that exist in the team, or would be possible there. */
 const SAMPLES: Readonly<Record<string, string>> = {
   worker: 'demo01',
