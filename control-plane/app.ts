@@ -7,6 +7,7 @@ import { TriggerFsError } from '../protocol/errors.ts';
 import { verification } from '../runtime/tokens.ts';
 import { VERSION } from '../runtime/version.ts';
 import { Authenticator } from './auth/authenticator.ts';
+import { networkOf } from './auth/network.ts';
 import { registerAuth } from './auth/routes.ts';
 import { registerSessions } from './auth/session-routes.ts';
 import { registerBrokers } from './brokers/routes.ts';
@@ -46,6 +47,7 @@ export async function buildApp(services: Services): Promise<{ app: App; routes: 
     keepAliveTimeout: 72_000,
     maxRequestsPerSocket: 0,
     forceCloseConnections: 'idle',
+    trustProxy: services.proxies || false,
     routerOptions: { maxParamLength: 4096 },
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false, useDefaults: false, allErrors: false } },
     onProtoPoisoning: 'error',
@@ -55,7 +57,12 @@ export async function buildApp(services: Services): Promise<{ app: App; routes: 
   app.removeContentTypeParser('text/plain');
   registerProblems(app);
   services.metrics?.observe(app);
-  await app.register(fastifyRateLimit, { max: services.requestsPerSecond * 60, timeWindow: 60_000, cache: 20_000 });
+  await app.register(fastifyRateLimit, {
+    max: services.requestsPerSecond * 60,
+    timeWindow: 60_000,
+    cache: 20_000,
+    keyGenerator: ({ ip }) => networkOf(ip),
+  });
   await app.register(fastifyJwt, {
     secret: { public: (_request: FastifyRequest, token: TokenOrHeader) => publicKey(services.keys, token) },
     decode: { complete: true },

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify';
 import type { Logger } from '../runtime/logging.ts';
+import type { FairQueue } from './auth/fair-queue.ts';
 import type { Sessions } from './auth/sessions.ts';
 import type { Database } from './database.ts';
 import type { Metrics } from './health/metrics.ts';
@@ -16,6 +17,8 @@ export interface Services {
   readonly database: Database;
   /** Apart from `database`, so that a flood of password checks cannot take its connections. */
   readonly logins: Database;
+  /** In which work with password hashes takes turns. */
+  readonly hashing: FairQueue;
   readonly keys: KeyRing;
   readonly sessions: Sessions;
   readonly mailer: Mailer;
@@ -28,4 +31,6 @@ export interface Services {
   readonly passwordCost: number;
   /** Requests per second and client address, averaged over a minute. */
   readonly requestsPerSecond: number;
+  /** Addresses of reverse proxies with commas between, whose word about the address of a client is believed; empty: nobody's. */
+  readonly proxies: string;
 }

@@ -6,6 +6,7 @@ import { Lifecycle, type Stoppable } from '../runtime/lifecycle.ts';
 import type { Logger } from '../runtime/logging.ts';
 import { createPool } from '../runtime/postgres/pool.ts';
 import { buildApp } from './app.ts';
+import { FairQueue } from './auth/fair-queue.ts';
 import { Sessions } from './auth/sessions.ts';
 import { Commits } from './configuration/commits.ts';
 import { ConfirmationSweeper } from './configuration/sweeper.ts';
@@ -50,6 +51,8 @@ const PASSWORD_COST = 12;
 const REQUESTS_PER_SECOND = 100;
 const CONNECTIONS = 10;
 const LOGIN_CONNECTIONS = 2;
+/** How many may wait from one address. */
+const LOGINS_PER_ADDRESS = 60;
 /** Password checks take a quarter of a second each, so those that come together wait for a connection longer than others. */
 const LOGIN_WAIT_MS = 8_000;
 
@@ -84,6 +87,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     const { app, routes } = await buildApp({
       database,
       logins: new Database(loginPool),
+      hashing: new FairQueue({ concurrency: LOGIN_CONNECTIONS, perKey: LOGINS_PER_ADDRESS, waitMs: LOGIN_WAIT_MS }),
       keys,
       sessions: new Sessions(database, keys),
       mailer,
@@ -92,6 +96,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       log,
       passwordCost: options.passwordCost ?? PASSWORD_COST,
       requestsPerSecond: options.requestsPerSecond ?? REQUESTS_PER_SECOND,
+      proxies: config['control-plane'].proxies,
     });
     lifecycle.add('HTTP', () => app.close());
     const host = options.host ?? config['control-plane'].host;

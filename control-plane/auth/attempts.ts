@@ -43,6 +43,12 @@ export class Attempts {
     }
   }
 
+  /** Whether the key has failed within its current minute. */
+  hasFailed(key: string): boolean {
+    const window = this.#windows.get(key);
+    return window !== undefined && window.failures > 0 && window.endsAt > Date.now();
+  }
+
   async #enter(key: string): Promise<Window> {
     for (;;) {
       const window = this.#window(key);

@@ -15,6 +15,7 @@ import type { App, Services } from '../context.ts';
 import { principalOf } from '../http/guard.ts';
 import { countUnread } from '../mailbox/repository.ts';
 import { Attempts } from './attempts.ts';
+import { networkOf } from './network.ts';
 import { authenticateAccount, authenticateUser, authenticateWorker, revokeSession } from './repository.ts';
 import { accountPrincipal, type ClientInfo, REVOCATION_S, sessionEnd } from './sessions.ts';
 
@@ -22,20 +23,26 @@ const FAILURES_PER_ACCOUNT = 5;
 const FAILURES_PER_ADDRESS = 60;
 
 /** Login of users and workers, renewal, logout and the public keys. */
-export function registerAuth(app: App, { database, logins, keys, sessions }: Services): void {
+export function registerAuth(app: App, { database, logins, hashing, keys, sessions }: Services): void {
   const perAccount = new Attempts(FAILURES_PER_ACCOUNT);
   const perAddress = new Attempts(FAILURES_PER_ADDRESS);
 
-  /** Runs one check of credentials under both limits; only a wrong answer counts. */
+  /** Runs one check of credentials under both limits; only a wrong answer counts. Nobody is locked out by guesses from elsewhere. */
   async function attempt<T>(request: FastifyRequest, account: string, check: () => Promise<T | undefined>): Promise<T> {
-    const keyed = `${request.ip} ${account.toLowerCase()}`;
-    const found = await perAddress.run(request.ip, () => perAccount.run(keyed, check));
+    const network = networkOf(request.ip);
+    const found = await perAddress.run(network, () => perAccount.run(`${network} ${account.toLowerCase()}`, check));
     if (found === undefined) throw new TriggerFsError('TFS_BAD_CREDENTIALS', 'team, identity or secret is wrong');
     return found;
   }
 
+  /** A check that costs a hash: it takes turns with those of other addresses. */
+  function attemptPassword<T>(request: FastifyRequest, identity: string, check: () => Promise<T | undefined>): Promise<T> {
+    const network = networkOf(request.ip);
+    return attempt(request, `user ${identity}`, () => hashing.run(network, perAddress.hasFailed(network), check));
+  }
+
   async function logInToAccount(request: FastifyRequest, identity: string, secret: string): Promise<LoginResponse> {
-    const person = await attempt(request, `user ${identity}`, () => authenticateAccount(logins, identity, secret));
+    const person = await attemptPassword(request, identity, () => authenticateAccount(logins, identity, secret));
     if (person.pending) throw new TriggerFsError('TFS_FORBIDDEN', `the account ${person.identity} waits for its activation code`);
     const principal = accountPrincipal({ ...person, operator: false }, randomUUID(), Math.floor(Date.now() / 1000));
     return sessions.openForPerson(principal, undefined, clientOf(request));
@@ -47,7 +54,7 @@ export function registerAuth(app: App, { database, logins, keys, sessions }: Ser
     async (request) => {
       const { team, identity, secret } = request.body;
       if (team === undefined) return logInToAccount(request, identity, secret);
-      const user = await attempt(request, `user ${identity}`, () => authenticateUser(logins, team, identity, secret));
+      const user = await attemptPassword(request, identity, () => authenticateUser(logins, team, identity, secret));
       const auth = Math.floor(Date.now() / 1000);
       const session = { sid: randomUUID(), scopes: null, auth, notAfter: sessionEnd(auth, null), renewable: true };
       return sessions.openForPerson({ ...user, kind: 'user', operator: false, ...session }, undefined, clientOf(request));

@@ -50,15 +50,15 @@ export async function renewActivation(
   return rows[0];
 }
 
-/** Ends an account. @throws TriggerFsError TFS_BAD_CREDENTIALS, TFS_CONFLICT for the last owner of a team with others and the last operator */
-export async function deleteAccount(tx: Transaction, accountId: number, password: string): Promise<void> {
+/** Ends an account; undefined: the password is wrong. @throws TriggerFsError TFS_CONFLICT for the last owner of a team with others, and for the last operator */
+export async function deleteAccount(tx: Transaction, accountId: number, password: string): Promise<true | undefined> {
   const [row] = await tx.rows<{ outcome: string; teams: string }>('select outcome, teams from triggerfs.delete_account($1, $2)', [
     accountId,
     password,
   ]);
   switch (row?.outcome) {
     case 'deleted':
-      return;
+      return true;
     case 'last-owner':
       throw new TriggerFsError(
         'TFS_CONFLICT',
@@ -67,7 +67,7 @@ export async function deleteAccount(tx: Transaction, accountId: number, password
     case 'last-operator':
       throw new TriggerFsError('TFS_CONFLICT', 'you are the only operator of this installation');
     default:
-      throw new TriggerFsError('TFS_BAD_CREDENTIALS', 'the password is another one');
+      return undefined;
   }
 }
 

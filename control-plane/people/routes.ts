@@ -1,20 +1,27 @@
 import { Type } from 'typebox';
 import { TriggerFsError } from '../../protocol/errors.ts';
 import { ActivateRequest, ResendRequest, SignupAnswer, SignupRequest } from '../../protocol/http/signup.ts';
+import { AccountDelete } from '../../protocol/http/user.ts';
 import { Attempts } from '../auth/attempts.ts';
+import { networkOf } from '../auth/network.ts';
 import type { App, Services } from '../context.ts';
+import { principalOf } from '../http/guard.ts';
 import { createCode, hashCode } from './activation-code.ts';
 import { activationMail, knownAddressMail } from './letters.ts';
 import { assertPassword } from './password.ts';
-import { activate, queueAccountMail, renewActivation, signUp } from './repository.ts';
+import { activate, deleteAccount, queueAccountMail, renewActivation, signUp } from './repository.ts';
 
 /** Each sign-up costs a hash and a mail. */
 const SIGNUPS_PER_MINUTE = 20;
 const WRONG_CODES_PER_MINUTE = 20;
+const WRONG_CODES_PER_ACCOUNT = 5;
+const WRONG_PASSWORDS_PER_MINUTE = 5;
 
-/** Sign-up and activation. */
-export function registerPeople(app: App, { database, logins, mailer, signup, passwordCost }: Services): void {
+/** Sign-up, activation, and the end of an account. */
+export function registerPeople(app: App, { database, logins, hashing, mailer, signup, passwordCost }: Services): void {
   const wrongCodes = new Attempts(WRONG_CODES_PER_MINUTE);
+  const wrongCodesOfAccount = new Attempts(WRONG_CODES_PER_ACCOUNT);
+  const wrongPasswords = new Attempts(WRONG_PASSWORDS_PER_MINUTE);
   const rateLimit = { max: SIGNUPS_PER_MINUTE, timeWindow: 60_000 };
 
   app.post(
@@ -28,11 +35,14 @@ export function registerPeople(app: App, { database, logins, mailer, signup, pas
       const { identity, email, password } = request.body;
       assertPassword(password, [identity, email]);
       const code = createCode();
-      const holder = await logins.fleet(async (tx) => {
-        const known = await signUp(tx, { identity, email, password, cost: passwordCost, codeHash: hashCode(code) });
-        if (mailer.hasServer) await queueAccountMail(tx, identity);
-        return known;
-      });
+      const person = { identity, email, password, cost: passwordCost, codeHash: hashCode(code) };
+      const holder = await hashing.run(networkOf(request.ip), false, () =>
+        logins.fleet(async (tx) => {
+          const known = await signUp(tx, person);
+          if (mailer.hasServer) await queueAccountMail(tx, identity);
+          return known;
+        }),
+      );
       if (!mailer.hasServer) mailer.print(holder === null ? activationMail(email, identity, code) : knownAddressMail(email, holder));
       return reply.code(202).send({ identity, activation: mailer.hasServer ? 'mail' : 'log' });
     },
@@ -64,11 +74,35 @@ export function registerPeople(app: App, { database, logins, mailer, signup, pas
     },
     async (request, reply) => {
       const { identity, code } = request.body;
-      const activated = await wrongCodes.run(request.ip, async () => {
-        return (await activate(database, identity, hashCode(code))) ? true : undefined;
-      });
+      const network = networkOf(request.ip);
+      const activated = await wrongCodes.run(network, () =>
+        wrongCodesOfAccount.run(`${network} ${identity.toLowerCase()}`, async () => {
+          return (await activate(database, identity, hashCode(code))) ? true : undefined;
+        }),
+      );
       if (activated === undefined)
         throw new TriggerFsError('TFS_BAD_CREDENTIALS', 'identity or activation code is wrong, or the code has ended');
+      return reply.code(204).send(null);
+    },
+  );
+
+  app.delete(
+    '/v1/account',
+    {
+      config: { policy: 'account' },
+      schema: {
+        summary: 'Delete the own account, with the teams that nobody else is in',
+        body: AccountDelete,
+        response: { 204: Type.Null() },
+      },
+    },
+    async (request, reply) => {
+      const { id } = principalOf(request);
+      const { secret } = request.body;
+      const deleted = await wrongPasswords.run(String(id), () =>
+        hashing.run(networkOf(request.ip), false, () => logins.fleet((tx) => deleteAccount(tx, id, secret))),
+      );
+      if (deleted === undefined) throw new TriggerFsError('TFS_BAD_CREDENTIALS', 'the password is another one');
       return reply.code(204).send(null);
     },
   );

@@ -3,6 +3,7 @@ import { TriggerFsError } from '../../protocol/errors.ts';
 import { listOf, ObjectParams } from '../../protocol/http/common.ts';
 import { PasswordChange, UserChange, UserCreate, UserView } from '../../protocol/http/user.ts';
 import { Attempts } from '../auth/attempts.ts';
+import { networkOf } from '../auth/network.ts';
 import { assertMayGive } from '../auth/principal.ts';
 import type { App, Services } from '../context.ts';
 import { principalOf } from '../http/guard.ts';
@@ -12,7 +13,7 @@ import * as users from './repository.ts';
 const PASSWORD_FAILURES = 5;
 
 /** Members of the team, and the caller's own password. */
-export function registerUsers(app: App, { database, logins, passwordCost }: Services): void {
+export function registerUsers(app: App, { database, logins, hashing, passwordCost }: Services): void {
   const attempts = new Attempts(PASSWORD_FAILURES);
 
   app.get(
@@ -45,11 +46,13 @@ export function registerUsers(app: App, { database, logins, passwordCost }: Serv
       assertMayGive(principal, role);
       assertPassword(secret, [identity, email ?? '']);
       // Hashing takes long, so it runs where logins do.
-      const member = await logins.inTeam(principal.teamId, async (tx) => {
-        const id = await users.createAccount(tx, { identity, email: email ?? null, secret, cost: passwordCost });
-        await users.addMember(tx, principal.teamId, id, role);
-        return users.findMember(tx, principal.teamId, id);
-      });
+      const member = await hashing.run(networkOf(request.ip), false, () =>
+        logins.inTeam(principal.teamId, async (tx) => {
+          const id = await users.createAccount(tx, { identity, email: email ?? null, secret, cost: passwordCost });
+          await users.addMember(tx, principal.teamId, id, role);
+          return users.findMember(tx, principal.teamId, id);
+        }),
+      );
       return reply.code(201).send(member);
     },
   );
@@ -98,7 +101,8 @@ export function registerUsers(app: App, { database, logins, passwordCost }: Serv
       assertPassword(newSecret, [identity]);
       const change = { current: secret, next: newSecret, cost: passwordCost };
       const changed = await attempts.run(String(id), async () => {
-        return (await logins.fleet((tx) => users.changePassword(tx, id, change))) ? true : undefined;
+        const done = await hashing.run(networkOf(request.ip), false, () => logins.fleet((tx) => users.changePassword(tx, id, change)));
+        return done ? true : undefined;
       });
       if (changed === undefined) throw new TriggerFsError('TFS_BAD_CREDENTIALS', 'the current password is another one');
       return reply.code(204).send(null);

@@ -28,5 +28,8 @@ export const UserCreate = Type.Object(
 /** Body of `PATCH /v1/users/:name`. */
 export const UserChange = Type.Object({ role: Role }, CLOSED);
 
+/** Body of `DELETE /v1/account`: the caller's own. */
+export const AccountDelete = Type.Object({ secret: Type.String({ minLength: 1, maxLength: 1024 }) }, CLOSED);
+
 /** Body of `PUT /v1/password`: the caller's own. All their sessions end. */
 export const PasswordChange = Type.Object({ secret: Type.String({ minLength: 1, maxLength: 1024 }), newSecret: Secret }, CLOSED);

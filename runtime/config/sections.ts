@@ -39,6 +39,7 @@ export const SECTIONS = {
     port: integer('Port of the HTTP API; 0 takes a free one.', 8642, 0, 65_535),
     database: secret('PostgreSQL address; DATABASE_URL when empty.'),
     metrics: flag('Serve /metrics.', true),
+    proxies: text('Addresses or networks of reverse proxies, with commas between, whose X-Forwarded-For is believed.'),
     signup: flag('Strangers may sign up; otherwise admins make accounts.', true),
   },
   mail: {

@@ -71,6 +71,7 @@ const REQUESTS: Readonly<Record<string, { readonly path?: string; readonly body?
   'POST /v1/users': { body: { identity: 'fresh-user', secret: SECRET } },
   'PATCH /v1/users/:name': { path: 'target', body: { role: 'viewer' } },
   'DELETE /v1/users/:name': { path: 'target' },
+  'DELETE /v1/account': { body: { secret: 'a wrong one' } },
   'PUT /v1/password': { body: { secret: 'a wrong one', newSecret: 'another one' } },
   'POST /v1/invites': { body: { email: 'fresh@example.org' } },
   'DELETE /v1/invites/:id': { path: '9001' },

@@ -1,4 +1,5 @@
 import type { Command } from '../command.ts';
+import { ACCOUNT } from './account.ts';
 import { COMMIT } from './commit.ts';
 import { configurationCommands } from './configuration.ts';
 import { FILE } from './file.ts';
@@ -10,7 +11,7 @@ import { SHOW } from './show.ts';
 
 /** The one table of commands: the console, scripts, completion, help and docs/console.md read it. */
 export function commands(): readonly Command[] {
-  return [...SESSION, ...SHOW, ...REQUEST, ...PEOPLE, ...MAINTENANCE, ...FILE, ...COMMIT, ...configurationCommands()];
+  return [...SESSION, ...SHOW, ...REQUEST, ...PEOPLE, ...ACCOUNT, ...MAINTENANCE, ...FILE, ...COMMIT, ...configurationCommands()];
 }
 
 /** Lines of help for words that begin several commands. */
