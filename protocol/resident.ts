@@ -45,6 +45,8 @@ export type HeldSchedule = Static<typeof HeldSchedule>;
 /** KEEP: what a worker's journal holds, and what it has let go. Answered by SCHEDULE and SCHEDULES, when the broker can. */
 export const Keep = Type.Object(
   {
+    /** Counts the KEEPs of a session; comes back in SCHEDULES. */
+    keep: Type.Integer({ minimum: 1, maximum: 0xffffffff }),
     /** Id of the journal: one of several processes with the same identity. */
     journal: Uuid,
     schedules: Type.Array(HeldSchedule, { maxItems: RESIDENT_LIMITS.schedules }),
@@ -79,7 +81,8 @@ export interface ResidentSchedule {
   readonly catchup: CatchUp;
   readonly catchupWindowMs: number;
   readonly overlap: Overlap;
-  readonly jitterMs: number;
+  /** Jitter: each slot is fired this much after it is due. */
+  readonly offsetMs: number;
   /** Slots before this are not due; 0 for none. */
   readonly pausedUntil: number;
   /** Without a word of a broker for this long, the worker fires no more: somebody else may. */
@@ -89,6 +92,8 @@ export interface ResidentSchedule {
 /** SCHEDULES: the definitions that are this journal's, all of them, at a version of the team's configuration. */
 export interface ResidentSchedules {
   readonly version: number;
+  /** The newest KEEP that this takes into account. */
+  readonly keep: number;
   /** Absent: the same as at that version before. What is missing was taken back. */
   readonly schedules?: readonly { readonly schedule: number; readonly generation: number }[];
   /** Held by another journal of the same identity, at the latest until then. */
@@ -114,9 +119,9 @@ export const FireReport = Type.Object(
           service: Type.String({ minLength: 1, maxLength: 128 }),
           plugin: Type.String({ maxLength: 128, pattern: PLUGIN_PATTERN }),
           args: Type.Record(Type.String({ maxLength: 64 }), Type.String()),
-          payloadBytes: Type.Integer({ minimum: 0 }),
+          payload: Type.String({ maxLength: 65_536 }),
           timeoutMs: Type.Integer({ minimum: 0 }),
-          verdict: Type.Union(VERDICT_NAMES.map((name) => Type.Literal(name))),
+          verdict: Type.Enum([...VERDICT_NAMES]),
           exitCode: Type.Integer({ minimum: -32_768, maximum: 65_535 }),
           signal: Type.Integer({ minimum: 0, maximum: 255 }),
           error: Type.Integer({ minimum: 0, maximum: 65_535 }),
