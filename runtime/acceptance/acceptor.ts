@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Pool } from 'pg';
 import { TriggerFsError } from '../../protocol/errors.ts';
+import { byteaArray } from '../postgres/bytea-array.ts';
 import { type DataKey, seal, type TeamKeys } from '../sealing/index.ts';
 import { formatInvocationId, InvocationIds } from '../wire/invocation-id.ts';
 import { type NewItem, payloadAad, requestHash } from './new-item.ts';
@@ -107,6 +108,7 @@ export class Acceptor {
   async #withKeys(batch: readonly Waiting[]): Promise<readonly Keyed[]> {
     const keys = new Map<number, Promise<DataKey>>();
     for (const { item } of batch) if (!keys.has(item.team)) keys.set(item.team, this.#options.keys.current(item.team));
+    await Promise.allSettled(keys.values());
     const keyed: Keyed[] = [];
     for (const waiting of batch) {
       try {
@@ -127,7 +129,7 @@ export class Acceptor {
         const { rows } = await this.#options.pool.query<Row>({
           name: 'enqueue',
           text: 'select id, existing from triggerfs.enqueue($1, $2)',
-          values: [items, payloads],
+          values: [items, byteaArray(payloads)],
         });
         return rows;
       } catch (error) {
