@@ -60,6 +60,7 @@ export const ERRORS = Object.freeze({
     retryable: false,
     hint: 'Send application/json, or application/octet-stream with plugin and args in the query.',
   },
+  TFS_RANGE: { number: 16, status: 416, exitCode: 65, retryable: false, hint: 'Ask for bytes below the size named in Content-Range.' },
   TFS_UNAUTHENTICATED: { number: 20, status: 401, exitCode: 77, retryable: false, hint: 'Log in again, or check the token.' },
   TFS_BAD_CREDENTIALS: {
     number: 21,
@@ -103,6 +104,13 @@ export const ERRORS = Object.freeze({
     exitCode: 64,
     retryable: false,
     hint: 'Compare the arguments with the plugin’s description.',
+  },
+  TFS_NOT_KEPT: {
+    number: 38,
+    status: 409,
+    exitCode: 66,
+    retryable: false,
+    hint: 'Set `history output` for the service or its trigger file; it holds for what comes after.',
   },
   TFS_NO_WORKER: {
     number: 40,
