@@ -8,6 +8,7 @@ import { BulkWriter } from './directory/bulk-writer.ts';
 import { Directory } from './directory/directory.ts';
 import { Doorbell } from './directory/doorbell.ts';
 import { MaintenanceClock } from './directory/maintenance-clock.ts';
+import { MaintenanceTurn } from './directory/maintenance-turn.ts';
 import { Registration } from './directory/registration.ts';
 import { Dispatcher } from './dispatch/dispatcher.ts';
 import { Gateway } from './gateway/gateway.ts';
@@ -28,7 +29,7 @@ export interface BrokerOptions {
   readonly config: Config;
   readonly databaseUrl: string;
   readonly log: Logger;
-  /** Called once when announced maintenance begins: time to drain and start again. */
+  /** Called once when announced maintenance has begun and it is this broker's turn: time to drain and start again. */
   readonly onMaintenance?: () => void;
 }
 
@@ -87,7 +88,11 @@ export async function startBroker({ config, databaseUrl, log, onMaintenance }: B
     directory.onChange((teamId) => {
       if (teamId === 0) sessions.announceBrokers();
     });
-    const maintenance = new MaintenanceClock(() => onMaintenance?.());
+    const turn = new MaintenanceTurn(pool, identity.id, log);
+    lifecycle.add('maintenance turn', () => turn.stop());
+    const maintenance = new MaintenanceClock((id) => {
+      if (onMaintenance !== undefined) void turn.wait(id).then((come) => come && onMaintenance());
+    });
     lifecycle.add('maintenance clock', () => maintenance.stop());
     directory.onChange((teamId) => {
       if (teamId === 0) maintenance.update(directory.fleet.maintenances);

@@ -8,13 +8,13 @@ const MAX_DELAY_MS = 24 * 3_600_000;
  * was started again for, and is left alone.
  */
 export class MaintenanceClock {
-  readonly #begin: () => void;
+  readonly #begin: (id: number) => void;
   #passed: Set<number> | null = null;
   #timer: NodeJS.Timeout | null = null;
   #done = false;
 
-  /** `begin` is called at most once. */
-  constructor(begin: () => void) {
+  /** `begin` is called at most once, with the id of the maintenance. */
+  constructor(begin: (id: number) => void) {
     this.#begin = begin;
   }
 
@@ -23,7 +23,7 @@ export class MaintenanceClock {
     const now = Date.now();
     this.#passed ??= new Set(maintenances.filter(({ startsAt }) => startsAt <= now).map(({ id }) => id));
     const passed = this.#passed;
-    const next = Math.min(...maintenances.filter(({ id }) => !passed.has(id)).map(({ startsAt }) => startsAt));
+    const [next] = maintenances.filter(({ id }) => !passed.has(id)).toSorted((a, b) => a.startsAt - b.startsAt);
     this.#wait(next);
   }
 
@@ -33,16 +33,16 @@ export class MaintenanceClock {
     if (this.#timer !== null) clearTimeout(this.#timer);
   }
 
-  #wait(until: number): void {
+  #wait(next: Maintenance | undefined): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
-    if (this.#done || until === Number.POSITIVE_INFINITY) return;
-    const left = until - Date.now();
+    if (this.#done || next === undefined) return;
+    const left = next.startsAt - Date.now();
     if (left <= 0) {
       this.stop();
-      this.#begin();
+      this.#begin(next.id);
       return;
     }
-    this.#timer = setTimeout(() => this.#wait(until), Math.min(left, MAX_DELAY_MS));
+    this.#timer = setTimeout(() => this.#wait(next), Math.min(left, MAX_DELAY_MS));
   }
 }

@@ -57,9 +57,9 @@ export class BrokerProcess {
   }
 
   /** Waits until the process has ended by itself; returns its exit code. */
-  async ended(): Promise<number | null> {
+  async ended(timeoutMs = 10_000): Promise<number | null> {
     const child = this.#child;
-    await until(() => child === null || child.exitCode !== null || child.signalCode !== null, { what: `${this.name} ends` });
+    await until(() => child === null || child.exitCode !== null || child.signalCode !== null, { timeoutMs, what: `${this.name} ends` });
     return child?.exitCode ?? null;
   }
 
