@@ -64,8 +64,9 @@ function sourceOf(options: CommandLine): Source | null {
   return process.stdin.isTTY && process.stdout.isTTY ? null : { label: 'line', lines: linesOf(process.stdin) };
 }
 
-function linesOf(input: NodeJS.ReadableStream): AsyncIterable<string> {
-  return createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY });
+/** Begins to read with the first line that is asked for: what readline reads before somebody listens is lost. */
+async function* linesOf(input: NodeJS.ReadableStream): AsyncGenerator<string> {
+  yield* createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY });
 }
 
 async function runLines(source: Source, options: CommandLine, env: Environment): Promise<number> {
