@@ -61,6 +61,7 @@ export const ERRORS = Object.freeze({
     hint: 'Send application/json, or application/octet-stream with plugin and args in the query.',
   },
   TFS_RANGE: { number: 16, status: 416, exitCode: 65, retryable: false, hint: 'Ask for bytes below the size named in Content-Range.' },
+  TFS_METHOD: { number: 17, status: 405, exitCode: 64, retryable: false, hint: 'Use one of the methods named in Allow.' },
   TFS_UNAUTHENTICATED: { number: 20, status: 401, exitCode: 77, retryable: false, hint: 'Log in again, or check the token.' },
   TFS_BAD_CREDENTIALS: {
     number: 21,
@@ -79,6 +80,13 @@ export const ERRORS = Object.freeze({
   },
   TFS_REVOKED: { number: 24, status: 401, exitCode: 77, retryable: false, hint: 'The session or token was revoked; log in again.' },
   TFS_RATE_LIMITED: { number: 25, status: 429, exitCode: 75, retryable: true, hint: 'Wait for the time named in Retry-After.' },
+  TFS_BAD_SIGNATURE: {
+    number: 26,
+    status: 401,
+    exitCode: 77,
+    retryable: false,
+    hint: 'Compare address, scheme and secret of the webhook on both sides, and their clocks.',
+  },
   TFS_UNKNOWN_TEAM: { number: 30, status: 404, exitCode: 67, retryable: false, hint: 'Check the name of the team.' },
   TFS_UNKNOWN_SERVICE: {
     number: 31,

@@ -1,5 +1,7 @@
 import type { Pool } from 'pg';
+import { HTTP_DEFAULTS } from '../../protocol/http/gateway.ts';
 import type { FleetConfig } from './fleet.ts';
+import { loadHooks, readHttp } from './http-config.ts';
 import { type ApiTokenConfig, type MemberConfig, parseQuota, type ServiceConfig, type TeamConfig, type WorkerConfig } from './team.ts';
 
 /** Versions of all teams (0 is the fleet). */
@@ -19,15 +21,16 @@ export async function loadTeam(pool: Pool, teamId: number): Promise<TeamConfig |
   );
   const team = rows[0];
   if (team === undefined) return null;
-  const [members, workers, services, apiTokens, triggers] = await Promise.all([
+  const [members, workers, services, hooks, apiTokens, triggers] = await Promise.all([
     loadMembers(pool, teamId),
     loadWorkers(pool, teamId),
     loadServices(pool, teamId),
+    loadHooks(pool, teamId),
     loadApiTokens(pool, teamId),
     loadTriggers(pool, teamId),
   ]);
   for (const worker of workers.values()) services.set(worker.identity.toLowerCase(), workerAsService(teamId, worker));
-  return { id: teamId, name: team.name, version: Number(team.version ?? 0), members, workers, services, apiTokens, triggers };
+  return { id: teamId, name: team.name, version: Number(team.version ?? 0), members, workers, services, hooks, apiTokens, triggers };
 }
 
 /** Loads what concerns all teams. Channel and signing keys that have ended are left out. */
@@ -86,11 +89,12 @@ interface ServiceRow {
   readonly owner_id: number | null;
   readonly plugins: string[] | null;
   readonly worker_ids: number[];
+  readonly http: unknown;
 }
 
 async function loadServices(pool: Pool, teamId: number): Promise<Map<string, ServiceConfig>> {
   const { rows } = await pool.query<ServiceRow>(
-    `select s.id, s.name, s.algorithm, s.timeout_ms, s."window", s.max_errors, s.failover, s.queue_limit, s.visibility, s.owner_id, s.plugins,
+    `select s.id, s.name, s.algorithm, s.timeout_ms, s."window", s.max_errors, s.failover, s.queue_limit, s.visibility, s.owner_id, s.plugins, s.http,
        coalesce(array_agg(m.worker_id order by m.position) filter (where m.worker_id is not null), '{}') as worker_ids
      from triggerfs.services s left join triggerfs.service_members m on m.team_id = s.team_id and m.service_id = s.id
      where s.team_id = $1 group by s.team_id, s.id`,
@@ -114,6 +118,7 @@ function serviceOf(teamId: number, row: ServiceRow): ServiceConfig {
     ownerId: row.owner_id,
     plugins: row.plugins === null ? null : new Set(row.plugins),
     workerIds: row.worker_ids,
+    http: readHttp(row.http),
   };
 }
 
@@ -133,6 +138,7 @@ function workerAsService(teamId: number, worker: WorkerConfig): ServiceConfig {
     ownerId: null,
     plugins: null,
     workerIds: [worker.id],
+    http: HTTP_DEFAULTS,
   };
 }
 

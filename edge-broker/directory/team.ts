@@ -1,4 +1,5 @@
 import type { Algorithm } from '../../protocol/algorithms.ts';
+import type { HookSettings, HttpSettings } from '../../protocol/http/gateway.ts';
 
 /** A member of a team, as far as a broker must know. */
 export interface MemberConfig {
@@ -37,6 +38,27 @@ export interface ServiceConfig {
   readonly plugins: ReadonlySet<string> | null;
   /** Ids of the attached workers in attach order. */
   readonly workerIds: readonly number[];
+  /** How it answers over HTTP. */
+  readonly http: HttpSettings;
+}
+
+/** A secret that the sender of a webhook signs with. */
+export interface SealedSecret {
+  readonly id: string;
+  readonly sealed: Buffer;
+  /** Milliseconds since 1970, null for the current one. */
+  readonly endsAt: number | null;
+}
+
+/** A webhook. */
+export interface HookConfig {
+  readonly id: number;
+  readonly teamId: number;
+  readonly name: string;
+  /** Key of its service. */
+  readonly service: string;
+  readonly settings: HookSettings;
+  readonly secrets: readonly SealedSecret[];
 }
 
 /** An API token; the key of the map it lives in is the hex SHA-256 of the token. */
@@ -57,9 +79,16 @@ export interface TeamConfig {
   readonly workers: ReadonlyMap<number, WorkerConfig>;
   /** By lower-case name; services and worker identities share one namespace. */
   readonly services: ReadonlyMap<string, ServiceConfig>;
+  /** By lower-case name. */
+  readonly hooks: ReadonlyMap<string, HookConfig>;
   readonly apiTokens: ReadonlyMap<string, ApiTokenConfig>;
   /** Ids of the triggers, for counting hits. */
   readonly triggers: ReadonlySet<number>;
+}
+
+/** Whether a service may be called without a token: it is public, and says which plugins may be called. */
+export function isAnonymous({ http, visibility, plugins }: ServiceConfig): boolean {
+  return http.anonymous && visibility === 'public' && plugins !== null;
 }
 
 /** Parses a quota column: `2` or `25%`. */

@@ -1,7 +1,7 @@
 import { type ErrorCode, TriggerFsError } from '../../protocol/errors.ts';
 import { isArgumentName, isPluginName, parseServiceAddress } from '../../protocol/names.ts';
 import type { Directory } from '../directory/directory.ts';
-import type { ServiceConfig, TeamConfig } from '../directory/team.ts';
+import { isAnonymous, type ServiceConfig, type TeamConfig } from '../directory/team.ts';
 import type { Principal } from '../session/session.ts';
 import type { RouteEntry, RouteTarget } from './route-entry.ts';
 import { ServiceState } from './service-state.ts';
@@ -72,7 +72,7 @@ export class Resolver {
   #home(principal: Principal): TeamConfig {
     const home = this.#directory.team(principal.teamId);
     // Whose invocation it is was checked when it was accepted; what has become of them since does not take it back.
-    if (principal.kind === 'system' && home !== undefined) return home;
+    if ((principal.kind === 'system' || principal.onlyService !== null) && home !== undefined) return home;
     const member = home?.members.get(principal.subject);
     if (home === undefined || member === undefined)
       deny('TFS_FORBIDDEN', `${principal.identity} is no member of team ${principal.team} any more`);
@@ -83,6 +83,7 @@ export class Resolver {
 
   #ownService(name: string, home: TeamConfig, principal: Principal): ServiceConfig {
     const service = this.#directory.service({ team: null, service: name }, home.id);
+    if (principal.onlyService !== null) return assertReached(service, principal);
     if (service.visibility === 'local' && service.ownerId !== principal.subject && principal.kind !== 'system') {
       deny('TFS_UNKNOWN_SERVICE', `service ${name} does not exist in team ${home.name}`);
     }
@@ -94,6 +95,13 @@ export class Resolver {
     if (service?.visibility !== 'public') deny('TFS_WRONG_TEAM', `team ${team} offers no public service ${name}`);
     return service;
   }
+}
+
+/** Who came without a token reaches one service, and that only for as long as it is open to them. */
+function assertReached(service: ServiceConfig, { kind, onlyService }: Principal): ServiceConfig {
+  if (service.key !== onlyService || (kind === 'anonymous' && !isAnonymous(service)))
+    deny('TFS_UNAUTHENTICATED', `service ${service.name} needs a token`);
+  return service;
 }
 
 function deny(code: ErrorCode, message: string): never {

@@ -59,6 +59,7 @@ export class Bearers {
       sessionId: hash,
       scopes: token.scopes,
       expiresAt: end / 1000,
+      onlyService: null,
     };
     const reason = this.#authenticator.revoked(principal);
     if (reason !== null) throw new TriggerFsError('TFS_REVOKED', reason);

@@ -39,7 +39,8 @@ export class Authenticator {
     if (this.#directory.fleet.revokedSessions.has(principal.sessionId)) return 'the session was logged out';
     const team = this.#directory.team(principal.teamId);
     if (team === undefined) return `team ${principal.team} does not exist any more`;
-    if (principal.kind === 'system') return null;
+    // What they may reach is looked up with each change of the configuration.
+    if (principal.kind === 'system' || principal.onlyService !== null) return null;
     if (principal.kind === 'worker') {
       const worker = team.workers.get(principal.subject);
       if (worker === undefined) return `worker ${principal.identity} was deleted`;
@@ -68,5 +69,6 @@ function principalOf(claims: Claims): Principal {
     sessionId: claims.sid,
     scopes: claims.scopes ?? null,
     expiresAt: claims.exp,
+    onlyService: null,
   };
 }

@@ -7,8 +7,8 @@ import type { SessionRole } from './permissions.ts';
 
 /** Who a session speaks for; only ever taken from a verified token. */
 export interface Principal {
-  readonly kind: 'user' | 'worker' | 'token' | 'system';
-  /** Id of the user or worker; 0 for the system, the control-plane that runs what was accepted for the team. */
+  readonly kind: 'user' | 'worker' | 'token' | 'system' | 'anonymous' | 'hook';
+  /** Id of the user or worker; 0 for the system (the control-plane that runs what was accepted for the team) and for who needs no token. */
   readonly subject: number;
   readonly teamId: number;
   readonly team: string;
@@ -20,6 +20,8 @@ export interface Principal {
   readonly scopes: readonly string[] | null;
   /** Seconds since 1970 at which the right to this session ends. */
   readonly expiresAt: number;
+  /** Key of the one service that an anonymous caller or a webhook reaches; null for everyone else. */
+  readonly onlyService: string | null;
 }
 
 /**

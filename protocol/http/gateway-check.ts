@@ -6,6 +6,8 @@ import { parseSource, readsBody } from './gateway-source.ts';
 const RESERVED =
   /^(access-control-.*|alt-svc|clear-site-data|connection|content-(encoding|length|type)|date|keep-alive|nel|origin-agent-cluster|proxy-.*|report(ing-endpoints|-to)|server|service-worker-allowed|set-cookie2?|strict-transport-security|te|trailer|transfer-encoding|upgrade|via|www-authenticate|x-triggerfs-.*)$/;
 
+const CREDENTIALS = new Set(['authorization', 'cookie', 'proxy-authorization']);
+
 /** Settings of a service from what the database holds: the rest is as a new service has it. */
 export function completeHttp(stored: Readonly<Partial<HttpSettings>>): HttpSettings {
   return { ...HTTP_DEFAULTS, ...stored };
@@ -38,6 +40,7 @@ function mappingProblem(payload: string, args: Readonly<Record<string, string>>)
   for (const [what, text] of [['the payload', payload] as const, ...places]) {
     const source = parseSource(text);
     if (source === null) return `${what} is read from ${JSON.stringify(text)}, which is no place in a request`;
+    if (source.place.from === 'header' && CREDENTIALS.has(source.place.name)) return `${what} is read from ${text}, which is a secret of the caller`;
     if (what !== 'the payload' && source.place.from === 'none') return `${what} is read from nowhere`;
     const form = readsBody(source);
     if (form !== null) forms.add(form);
