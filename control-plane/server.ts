@@ -17,7 +17,7 @@ import type { RouteInfo } from './http/guard.ts';
 import { Housekeeping } from './jobs/housekeeping.ts';
 import { taskList } from './jobs/tasks.ts';
 import { KeyRing } from './keys/key-ring.ts';
-import { WorkerWatch } from './mailbox/worker-watch.ts';
+import { type WatchTimes, WorkerWatch } from './mailbox/worker-watch.ts';
 import { Mailer, type OutgoingMail } from './people/mailer.ts';
 import { Postman } from './people/postman.ts';
 
@@ -37,6 +37,8 @@ export interface ControlPlaneOptions {
   readonly passwordCost?: number;
   /** Requests per second and client address, averaged over a minute. Default 100. */
   readonly requestsPerSecond?: number;
+  /** How patient teams are with workers that are away. Only tests shorten it. */
+  readonly workerWatch?: WatchTimes;
 }
 
 /** A running control-plane. */
@@ -111,12 +113,13 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   }
 }
 
-function startHousekeeping(lifecycle: Lifecycle, { databaseUrl: url, log }: ControlPlaneOptions, keys: KeyRing, mailer: Mailer): void {
+function startHousekeeping(lifecycle: Lifecycle, options: ControlPlaneOptions, keys: KeyRing, mailer: Mailer): void {
+  const { databaseUrl: url, log } = options;
   const owner = createPool({ url, max: 3, name: 'triggerfs-housekeeping', log });
   lifecycle.add('housekeeping database', () => owner.end());
   const jobs = createPool({ url, role: 'triggerfs_jobs', max: 2, name: 'triggerfs-jobs', log });
   lifecycle.add('jobs database', () => jobs.end());
-  const watch = new WorkerWatch(new Database(jobs), log);
+  const watch = new WorkerWatch(new Database(jobs), log, options.workerWatch);
   lifecycle.add('worker watch', () => watch.stop());
   watch.start();
   const postman = new Postman(new Database(jobs), mailer, log);

@@ -2,9 +2,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from '../../runtime/logging.ts';
 import type { Database } from '../database.ts';
 
-const PERIOD_MS = 10_000;
-/** Restarts and short interruptions are no news. */
-const PATIENCE_S = 30;
+/** How often workers are looked at, and for how long they may be away; restarts and short interruptions are no news. */
+export interface WatchTimes {
+  readonly periodMs: number;
+  readonly patienceMs: number;
+}
+
+const TIMES: WatchTimes = { periodMs: 10_000, patienceMs: 30_000 };
 
 /**
  * Writes to the mailbox of a team when workers are lost for longer than half a minute, and when they are back.
@@ -13,13 +17,15 @@ const PATIENCE_S = 30;
 export class WorkerWatch {
   readonly #database: Database;
   readonly #log: Logger;
+  readonly #times: WatchTimes;
   readonly #ending = new AbortController();
   #loop: Promise<void> | null = null;
 
   /** The database is used as `triggerfs_jobs`. */
-  constructor(database: Database, log: Logger) {
+  constructor(database: Database, log: Logger, times: WatchTimes = TIMES) {
     this.#database = database;
     this.#log = log;
+    this.#times = times;
   }
 
   /** Starts in the background. */
@@ -37,11 +43,11 @@ export class WorkerWatch {
     const { signal } = this.#ending;
     while (!signal.aborted) {
       try {
-        await this.#database.rows(`select triggerfs.watch_workers($1 * interval '1 s')`, [PATIENCE_S]);
+        await this.#database.rows(`select triggerfs.watch_workers($1 * interval '1 ms')`, [this.#times.patienceMs]);
       } catch (err) {
         this.#log.debug({ err }, 'workers were not looked at');
       }
-      await sleep(PERIOD_MS, undefined, { signal, ref: false }).catch(() => undefined);
+      await sleep(this.#times.periodMs, undefined, { signal, ref: false }).catch(() => undefined);
     }
   }
 }
