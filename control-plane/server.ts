@@ -1,4 +1,5 @@
 import type { AddressInfo } from 'node:net';
+import { Registry } from 'prom-client';
 import { migrate } from '../migrations/runner.ts';
 import { TriggerFsError } from '../protocol/errors.ts';
 import type { Config } from '../runtime/config/index.ts';
@@ -14,12 +15,15 @@ import type { App } from './context.ts';
 import { Database } from './database.ts';
 import { Metrics } from './health/metrics.ts';
 import type { RouteInfo } from './http/guard.ts';
-import { Housekeeping } from './jobs/housekeeping.ts';
+import { HOUSEKEEPING, Housekeeping } from './jobs/housekeeping.ts';
 import { taskList } from './jobs/tasks.ts';
+import { WorkerPools } from './jobs/worker-pools.ts';
 import { KeyRing } from './keys/key-ring.ts';
 import { type WatchTimes, WorkerWatch } from './mailbox/worker-watch.ts';
 import { Mailer, type OutgoingMail } from './people/mailer.ts';
 import { Postman } from './people/postman.ts';
+import { ScheduleMetrics } from './schedules/metrics.ts';
+import { Scheduler } from './schedules/scheduler.ts';
 
 /** Options of `startControlPlane`. */
 export interface ControlPlaneOptions {
@@ -84,6 +88,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     const keys = new KeyRing(database, log);
     lifecycle.add('keys', () => keys.stop());
     await keys.start();
+    const metrics = config['control-plane'].metrics ? new Metrics(pool) : null;
     const mailer = new Mailer({ section: config.mail, log, ...(options.unsent === undefined ? {} : { unsent: options.unsent }) });
     lifecycle.add('mailer', () => mailer.stop());
     const { app, routes } = await buildApp({
@@ -94,7 +99,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       sessions: new Sessions(database, keys),
       mailer,
       signup: config['control-plane'].signup,
-      metrics: config['control-plane'].metrics ? new Metrics(pool) : null,
+      metrics,
       log,
       passwordCost: options.passwordCost ?? PASSWORD_COST,
       requestsPerSecond: options.requestsPerSecond ?? REQUESTS_PER_SECOND,
@@ -103,7 +108,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     lifecycle.add('HTTP', () => app.close());
     const host = options.host ?? config['control-plane'].host;
     await listen(app, host, options.port ?? config['control-plane'].port);
-    startHousekeeping(lifecycle, options, keys, mailer);
+    const workerPools = startHousekeeping(lifecycle, options, keys, mailer);
+    startScheduler(lifecycle, options, metrics, workerPools);
     sweeper.start();
     const { port } = app.server.address() as AddressInfo;
     return { routes, url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`, stop: () => lifecycle.stop() };
@@ -113,20 +119,50 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   }
 }
 
-function startHousekeeping(lifecycle: Lifecycle, options: ControlPlaneOptions, keys: KeyRing, mailer: Mailer): void {
+function startHousekeeping(lifecycle: Lifecycle, options: ControlPlaneOptions, keys: KeyRing, mailer: Mailer): WorkerPools {
   const { databaseUrl: url, log } = options;
   const owner = createPool({ url, max: 3, name: 'triggerfs-housekeeping', log });
   lifecycle.add('housekeeping database', () => owner.end());
   const jobs = createPool({ url, role: 'triggerfs_jobs', max: 2, name: 'triggerfs-jobs', log });
   lifecycle.add('jobs database', () => jobs.end());
+  const workerPools = new WorkerPools(new Database(jobs), log);
+  lifecycle.add('worker pools', () => workerPools.stop());
   const watch = new WorkerWatch(new Database(jobs), log, options.workerWatch);
   lifecycle.add('worker watch', () => watch.stop());
   watch.start();
   const postman = new Postman(new Database(jobs), mailer, log);
   lifecycle.add('postman', () => postman.stop());
-  const housekeeping = new Housekeeping(owner, { ...taskList(new Database(jobs), keys), send_mail: postman.task }, log);
+  const housekeeping = new Housekeeping(owner, { ...taskList(new Database(jobs), keys), send_mail: postman.task }, log, {
+    ...HOUSEKEEPING,
+    onPool: (id, alive) => workerPools.note(id, alive),
+  });
   lifecycle.add('housekeeping', () => housekeeping.stop());
   housekeeping.start();
+  workerPools.start();
+  return workerPools;
+}
+
+/** Has connections of its own: housekeeping that takes long must not make slots late. */
+function startScheduler(
+  lifecycle: Lifecycle,
+  { databaseUrl: url, log }: ControlPlaneOptions,
+  metrics: Metrics | null,
+  workerPools: WorkerPools,
+): void {
+  const jobs = createPool({ url, max: 3, name: 'triggerfs-schedule-jobs', log });
+  lifecycle.add('schedule jobs database', () => jobs.end());
+  const pool = createPool({ url, role: 'triggerfs_jobs', max: 3, name: 'triggerfs-scheduler', log });
+  lifecycle.add('scheduler database', () => pool.end());
+  const scheduler = new Scheduler({
+    jobs,
+    database: new Database(pool),
+    metrics: new ScheduleMetrics(metrics?.registry ?? new Registry()),
+    log,
+    onFired: () => undefined,
+    onPool: (id, alive) => workerPools.note(id, alive),
+  });
+  lifecycle.add('scheduler', () => scheduler.stop());
+  scheduler.start();
 }
 
 async function listen(app: App, host: string, port: number): Promise<void> {

@@ -332,16 +332,14 @@ create index queue_items_open on triggerfs.queue_items (schedule_id) where sched
 -- What a fire needs to know of schedules, locked until the end of the transaction. Not among them: what others are firing or changing, what has
 -- another next run or another rule than was asked for. `service` is null when there is nothing to run.
 create function triggerfs.take_schedules(ids integer[], due timestamptz[], versions integer[])
-  returns table (id integer, "teamId" integer, version integer, "dueAt" timestamptz, cron text, "everyMs" bigint, "runAt" timestamptz, timezone text,
-    "plannedFrom" timestamptz, catchup text, "windowMs" bigint, overlap text, "offsetMs" integer, service text, plugin text, args jsonb,
-    payload text, "triggerId" integer, "timeoutMs" bigint, retries integer, caller text, open integer)
+  returns table (id integer, "teamId" integer, "dueAt" timestamptz, catchup text, "windowMs" float8, overlap text, "offsetMs" integer, service text,
+    plugin text, args jsonb, payload text, "triggerId" integer, "timeoutMs" integer, retries integer, caller text, open integer)
   language sql security definer set search_path = triggerfs, pg_temp as $$
-  select s.id, s.team_id, s.version, s.next_run_at, s.cron, (extract(epoch from s.every) * 1000)::bigint, s.run_at, s.timezone, s.planned_from,
-      s.catchup, (extract(epoch from s.catchup_window) * 1000)::bigint, s.overlap,
+  select s.id, s.team_id, s.next_run_at, s.catchup, (extract(epoch from s.catchup_window) * 1000)::float8, s.overlap,
       (extract(epoch from triggerfs.schedule_offset(s.id, s.jitter)) * 1000)::integer,
       case when coalesce(s.plugin, t.plugin) is not null then coalesce(s.service, v.name) end, coalesce(s.plugin, t.plugin),
       coalesce(t.args, '{}') || s.args, s.payload, s.trigger_id,
-      coalesce((extract(epoch from s.timeout) * 1000)::bigint, t.timeout_ms), s.retries, coalesce(u.identity, ''),
+      coalesce((extract(epoch from s.timeout) * 1000)::integer, t.timeout_ms), s.retries, coalesce(u.identity, ''),
       (select count(*)::integer from triggerfs.queue_items q where q.schedule_id = s.id and q.state in ('queued', 'running'))
     from unnest(ids, due, versions) as w (id, due, version)
     join triggerfs.schedules s on s.id = w.id and s.next_run_at = w.due and s.version = w.version
@@ -425,4 +423,5 @@ end $$;
 revoke execute on all functions in schema triggerfs from public;
 grant execute on function triggerfs.schedule_offset(integer, interval) to triggerfs_app, triggerfs_edge, triggerfs_jobs;
 grant execute on function triggerfs.record_fires(jsonb, jsonb, bytea[]) to triggerfs_app, triggerfs_jobs;
-grant execute on function triggerfs.take_schedules(integer[], timestamptz[], integer[]), triggerfs.heal_schedules(), triggerfs.beat_worker_pools(text[], interval), triggerfs.adopt_zones(text) to triggerfs_jobs;
+grant execute on function triggerfs.take_schedules(integer[], timestamptz[], integer[]), triggerfs.heal_schedules(),
+  triggerfs.add_schedule_jobs(text, integer[], timestamptz[]), triggerfs.beat_worker_pools(text[], interval), triggerfs.adopt_zones(text) to triggerfs_jobs;

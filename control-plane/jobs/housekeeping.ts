@@ -1,11 +1,26 @@
+import { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Runner, run, type TaskList, Logger as WorkerLogger } from 'graphile-worker';
+import { type Runner, type RunnerOptions, run, type TaskList, type WorkerEvents, Logger as WorkerLogger } from 'graphile-worker';
 import type { Pool } from 'pg';
 import type { Logger } from '../../runtime/logging.ts';
 import { CRONTAB } from './tasks.ts';
 
 const RETRY_MS = 5_000;
 const STOP_MS = 3_000;
+
+/** How a runner of graphile-worker is set up. */
+export interface RunnerSetup {
+  /** For the log. */
+  readonly name: string;
+  /** Its own clock, in UTC; empty: only jobs from the database. */
+  readonly crontab: string;
+  readonly options: Pick<RunnerOptions, 'concurrency' | 'preset'>;
+  /** Is told the id of each pool that is made, and when it is no more. */
+  readonly onPool?: (poolId: string, alive: boolean) => void;
+}
+
+/** The runner of the control-plane's own tasks: one after another. */
+export const HOUSEKEEPING: RunnerSetup = { name: 'housekeeping', crontab: CRONTAB, options: { concurrency: 1 } };
 
 /**
  * Runs the clock's tasks with graphile-worker. Its runner gives up after some seconds without the database,
@@ -15,15 +30,17 @@ export class Housekeeping {
   readonly #pool: Pool;
   readonly #tasks: TaskList;
   readonly #log: Logger;
+  readonly #setup: RunnerSetup;
   readonly #ending = new AbortController();
   #runner: Runner | null = null;
   #loop: Promise<void> | null = null;
 
   /** The pool's login must own graphile-worker's tables. */
-  constructor(pool: Pool, tasks: TaskList, log: Logger) {
+  constructor(pool: Pool, tasks: TaskList, log: Logger, setup: RunnerSetup = HOUSEKEEPING) {
     this.#pool = pool;
     this.#tasks = tasks;
     this.#log = log;
+    this.#setup = setup;
   }
 
   /** Starts in the background. */
@@ -40,23 +57,36 @@ export class Housekeeping {
 
   async #run(): Promise<void> {
     const { signal } = this.#ending;
+    const { name, crontab, options } = this.#setup;
     while (!signal.aborted) {
+      const pools = new Set<string>();
       try {
         this.#runner = await run({
           pgPool: this.#pool,
           taskList: this.#tasks,
-          crontab: CRONTAB,
-          concurrency: 1,
+          crontab,
+          ...options,
+          events: this.#watch(pools),
           noHandleSignals: true,
-          logger: new WorkerLogger(() => (_level, message) => this.#log.debug(`housekeeping: ${message}`)),
+          logger: new WorkerLogger(() => (_level, message) => this.#log.debug(`${name}: ${message}`)),
         });
         if (signal.aborted) await this.#runner.stop();
         await this.#runner.promise;
       } catch (err) {
-        if (!signal.aborted) this.#log.warn({ err }, 'housekeeping pauses');
+        if (!signal.aborted) this.#log.warn({ err }, `${name} pauses`);
       }
+      for (const id of pools) this.#setup.onPool?.(id, false);
       this.#runner = null;
       await sleep(RETRY_MS, undefined, { signal, ref: false }).catch(() => undefined);
     }
+  }
+
+  #watch(pools: Set<string>): WorkerEvents {
+    const events: WorkerEvents = new EventEmitter();
+    events.on('pool:create', ({ workerPool: { id } }) => {
+      pools.add(id);
+      this.#setup.onPool?.(id, true);
+    });
+    return events;
   }
 }

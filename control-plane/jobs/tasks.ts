@@ -3,7 +3,12 @@ import type { Database } from '../database.ts';
 import type { KeyRing } from '../keys/key-ring.ts';
 
 /** When the tasks run, in UTC. Several control-planes share one clock: each slot runs once. */
-export const CRONTAB = '* * * * * sweep_fleet ?max=3\n23 * * * * rotate_keys ?max=3';
+export const CRONTAB = [
+  '* * * * * sweep_fleet ?max=3',
+  '* * * * * heal_schedules ?max=3',
+  '41 * * * * sweep_fires ?max=3',
+  '23 * * * * rotate_keys ?max=3',
+].join('\n');
 
 /** Removes what has ended by itself: brokers that are gone (with the presence they wrote), revocations, codes, invitations and letters. */
 export function sweepFleet(jobs: Database): Task {
@@ -24,6 +29,8 @@ export function sweepFleet(jobs: Database): Task {
 export function taskList(jobs: Database, keys: KeyRing): TaskList {
   return {
     sweep_fleet: sweepFleet(jobs),
+    heal_schedules: async () => void (await jobs.rows('select triggerfs.heal_schedules()')),
+    sweep_fires: async () => void (await jobs.rows(`delete from triggerfs.schedule_fires where fired_at < now() - interval '30 days'`)),
     rotate_keys: async () => keys.rotate(),
   };
 }

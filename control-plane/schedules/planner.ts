@@ -1,0 +1,101 @@
+import { TriggerFsError } from '../../protocol/errors.ts';
+import type { Database, Transaction } from '../database.ts';
+import { sendMail } from '../mailbox/repository.ts';
+import type { HeldSlot } from './firing.ts';
+import { type Recurrence, type Rule, recurrenceOf } from './recurrence.ts';
+
+/** A schedule as planning reads it. */
+interface PlanRow {
+  readonly id: number;
+  readonly teamId: number;
+  readonly name: string;
+  readonly version: number;
+  readonly cron: string | null;
+  readonly everyMs: number | null;
+  readonly runAt: Date | null;
+  readonly timezone: string;
+  readonly plannedFrom: Date;
+  readonly pausedUntil: Date | null;
+  readonly lastDueAt: Date | null;
+  readonly nextRunAt: Date | null;
+  readonly offsetMs: number;
+}
+
+/** A first run, or why there is none. */
+type Plan =
+  | { readonly row: PlanRow; readonly recurrence: Recurrence; readonly next: number | null }
+  | { readonly row: PlanRow; readonly error: string };
+
+const ROWS = `select s.id, s.team_id as "teamId", s.name, s.version, s.cron, (extract(epoch from s.every) * 1000)::float8 as "everyMs", s.run_at as "runAt",
+    s.timezone, s.planned_from as "plannedFrom", s.paused_until as "pausedUntil", s.last_due_at as "lastDueAt", s.next_run_at as "nextRunAt",
+    (extract(epoch from triggerfs.schedule_offset(s.id, s.jitter)) * 1000)::integer as "offsetMs"
+  from triggerfs.schedules s where s.id = any($1::integer[]) and s.enabled and s.error is null and s.resident is null`;
+
+/** Computes when schedules are due next, which PostgreSQL cannot. */
+export class Planner {
+  readonly #database: Database;
+
+  /** The database is used as `triggerfs_jobs`. */
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  /** Sets the next run of schedules that have none, and writes to the team about those that cannot have one. Returns their slots. */
+  async plan(ids: readonly number[]): Promise<readonly HeldSlot[]> {
+    return this.#database.fleet(async (tx) => {
+      const rows = await tx.rows<PlanRow>(`${ROWS} and s.next_run_at is null order by s.id for no key update`, [ids]);
+      const plans = rows.map(planOf);
+      await setNext(tx, plans);
+      for (const plan of plans) if ('error' in plan) await tell(tx, plan.row, plan.error);
+      return plans.flatMap((plan) => ('error' in plan || plan.next === null ? [] : [held(plan.row, plan.recurrence, plan.next)]));
+    });
+  }
+
+  /** The slots that schedules are planned for now. */
+  async slots(ids: readonly number[]): Promise<readonly HeldSlot[]> {
+    const rows = await this.#database.rows<PlanRow>(`${ROWS} and s.next_run_at is not null`, [ids]);
+    return rows.map((row) => held(row, recurrenceOf(ruleOf(row)), (row.nextRunAt as Date).getTime()));
+  }
+}
+
+/** The first slot after whatever came last: the change of the rule, the last slot, or the pause. */
+function planOf(row: PlanRow): Plan {
+  try {
+    const recurrence = recurrenceOf(ruleOf(row));
+    const paused = row.pausedUntil === null ? 0 : row.pausedUntil.getTime() - 1;
+    // The one time of a schedule counts even when it has passed already.
+    const from = row.runAt === null ? row.plannedFrom.getTime() : 0;
+    const next = recurrence.next(Math.max(from, paused, row.lastDueAt?.getTime() ?? 0));
+    if (next === null && row.runAt !== null && paused >= row.runAt.getTime()) return { row, error: 'its one time lies in the pause' };
+    return { row, recurrence, next };
+  } catch (thrown) {
+    return { row, error: TriggerFsError.from(thrown).message };
+  }
+}
+
+function ruleOf(row: PlanRow): Rule {
+  const { cron, everyMs, timezone } = row;
+  return { cron, everyMs, timezone, runAt: row.runAt?.getTime() ?? null, plannedFrom: row.plannedFrom.getTime() };
+}
+
+function held(row: PlanRow, recurrence: Recurrence, dueAt: number): HeldSlot {
+  return { id: row.id, version: row.version, offsetMs: row.offsetMs, recurrence, dueAt };
+}
+
+async function setNext(tx: Transaction, plans: readonly Plan[]): Promise<void> {
+  if (plans.length === 0) return;
+  await tx.run(
+    `update triggerfs.schedules s set next_run_at = w.next, error = w.error
+     from unnest($1::integer[], $2::timestamptz[], $3::text[]) as w (id, next, error) where s.id = w.id`,
+    [
+      plans.map(({ row }) => row.id),
+      plans.map((plan) => ('error' in plan || plan.next === null ? null : new Date(plan.next))),
+      plans.map((plan) => ('error' in plan ? plan.error : null)),
+    ],
+  );
+}
+
+function tell(tx: Transaction, { teamId, name }: PlanRow, error: string): Promise<void> {
+  const body = `${error}.\nCorrect it with: set schedules ${name} ..., or in the table triggerfs.schedules.`;
+  return sendMail(tx, { teamId }, { kind: 'schedule', subject: `The schedule ${name} cannot be planned`, body });
+}
