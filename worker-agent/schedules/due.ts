@@ -1,12 +1,11 @@
-import type { CatchUp, FireOutcome } from '../../protocol/http/schedule.ts';
-import { SCHEDULE_LIMITS } from '../../protocol/http/schedule.ts';
+import { type CatchUp, type FireOutcome, SCHEDULE_LIMITS } from '../../protocol/http/schedule.ts';
 import type { Slots } from './slots.ts';
 
 /** A slot that is fired later than this is `late`. */
-export const ON_TIME_MS = 1_000;
-/** Up to this age the newest slot is fired whatever the schedule says about catching up. */
-export const PATIENCE_MS = 60_000;
-/** Slots that are looked at one by one; of more, the oldest are summed up. */
+const ON_TIME_MS = 1_000;
+/** Up to this age the newest slot is fired whatever the schedule says about catching up: what was held up so shortly was not missed. */
+const PATIENCE_MS = 30_000;
+/** So many slots are looked at one by one; of more, the oldest are summed up. */
 const MAX_SLOTS = 1_000;
 
 /** What is done with one slot, or with all from `due` to `through`. */
@@ -27,25 +26,18 @@ export interface CatchUpRule {
 }
 
 /**
- * What is to be done at `now` about the slots after `last`, oldest first. Usually that is one slot, on time. After a pause
- * (restart, suspended machine, clock moved forward) the newest one is still fired within a minute;
+ * What is to be done at `now` about the slots after `last`, oldest first; the same that a control-plane would do. Usually that is one slot,
+ * on time. After a pause (restart, suspended machine, clock moved forward) the newest one still fires if it is not too old;
  * for the others the schedule says what is caught up, and the rest is recorded as missed. A clock moved back gives nothing.
  */
 export function dueSlots(slots: Slots, rule: CatchUpRule, last: number, now: number): DueSlot[] {
   const horizon = now - rule.offsetMs;
-  const pending = pendingSlots(slots, last, horizon);
-  const newest = pending.each.at(-1);
-  if (newest === undefined) return [];
-  const count = pending.each.length;
-  const decided = pending.each.map((due, place) => decide(due, due === newest, rule, horizon - due, count - place));
-  return pending.summed === null ? foldMissed(decided) : foldMissed([missed(pending.summed.first, pending.summed.last), ...decided]);
+  const { each, summed } = pendingSlots(slots, last, horizon);
+  const decided = each.map((due, place) => decide(due, each.length - place, rule, horizon - due));
+  return summed === null ? decided : [summed, ...decided];
 }
 
-function pendingSlots(
-  slots: Slots,
-  last: number,
-  horizon: number,
-): { each: readonly number[]; summed: { first: number; last: number } | null } {
+function pendingSlots(slots: Slots, last: number, horizon: number): { each: readonly number[]; summed: DueSlot | null } {
   const each: number[] = [];
   for (let slot = slots.after(last); slot !== null && slot <= horizon; slot = slots.after(slot)) {
     each.push(slot);
@@ -54,29 +46,20 @@ function pendingSlots(
   if (each.length <= MAX_SLOTS) return { each, summed: null };
   const newest = slots.upTo(horizon, SCHEDULE_LIMITS.catchup + 1).toReversed();
   // The oldest of them only marks where the summed ones end.
-  return { each: newest.slice(1), summed: { first: each[0] as number, last: newest[0] as number } };
+  return { each: newest.slice(1), summed: missed(each[0] as number, newest[0] as number, 'nothing could fire them in time') };
 }
 
 /** `rank`: 1 for the newest slot, 2 for the one before it, and so on. */
-function decide(due: number, newest: boolean, rule: CatchUpRule, lateness: number, rank: number): DueSlot {
+function decide(due: number, rank: number, rule: CatchUpRule, lateness: number): DueSlot {
   const fire = (outcome: FireOutcome): DueSlot => ({ due, through: null, fire: true, outcome, reason: '' });
-  if (newest && lateness <= ON_TIME_MS) return fire('fired');
-  if (newest && lateness <= PATIENCE_MS) return fire('late');
-  const wanted = rule.catchup === 'all' ? rank <= SCHEDULE_LIMITS.catchup : rule.catchup === 'one' && newest;
-  return wanted && lateness <= rule.catchupWindowMs ? fire('caught-up') : missed(due, null);
+  if (rank === 1 && lateness <= PATIENCE_MS) return fire(lateness <= ON_TIME_MS ? 'fired' : 'late');
+  if (rule.catchup === 'skip') return missed(due, null, 'nothing could fire it in time');
+  if (rule.catchup === 'one' && rank > 1) return missed(due, null, 'a later slot was due when it could fire again');
+  if (lateness > rule.catchupWindowMs) return missed(due, null, 'it is older than the window for catching up');
+  if (rank > SCHEDULE_LIMITS.catchup) return missed(due, null, `only ${SCHEDULE_LIMITS.catchup} slots are caught up`);
+  return fire('caught-up');
 }
 
-function missed(due: number, through: number | null): DueSlot {
-  return { due, through, fire: false, outcome: 'missed', reason: 'nothing could fire it in time' };
-}
-
-/** Missed slots that follow each other become one. */
-function foldMissed(decided: readonly DueSlot[]): DueSlot[] {
-  const folded: DueSlot[] = [];
-  for (const slot of decided) {
-    const before = folded.at(-1);
-    if (slot.fire || before === undefined || before.fire) folded.push(slot);
-    else folded[folded.length - 1] = { ...before, through: slot.through ?? slot.due };
-  }
-  return folded;
+function missed(due: number, through: number | null, reason: string): DueSlot {
+  return { due, through, fire: false, outcome: 'missed', reason };
 }

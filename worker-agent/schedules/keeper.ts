@@ -1,7 +1,16 @@
+import type { Overlap } from '../../protocol/http/schedule.ts';
 import type { ResidentSchedule } from '../../protocol/resident.ts';
 import { type DueSlot, dueSlots } from './due.ts';
 import type { JournalFire, NewFire } from './fire.ts';
 import { type Slots, slotsOf } from './slots.ts';
+
+/** Fires of a schedule that may be open when a slot wants to add one. */
+const ROOM: Readonly<Record<Overlap, number>> = { skip: 1, queue: 2, allow: Number.POSITIVE_INFINITY };
+const SKIPPED: Readonly<Record<Overlap, string>> = {
+  skip: 'an earlier fire has not ended',
+  queue: 'an earlier fire has not ended, and another one waits',
+  allow: '',
+};
 
 /** One schedule that this worker keeps: which of its slots are dealt with, and which of its fires are on their way. */
 export class Keeper {
@@ -40,12 +49,11 @@ export class Keeper {
     const { definition } = this;
     const from = Math.max(this.#last, definition.pausedUntil - 1);
     const slots = dueSlots(this.#slots, definition, from, now);
-    let busy = this.#running.size + this.#waiting.length;
-    let queued = this.#waiting.length;
+    const open = this.#running.size + this.#waiting.length;
+    let busy = open > 0;
     return slots.map((slot) => {
-      const fire = this.#fireOf(slot, now, busy, queued);
-      if (fire.run !== null) busy += 1;
-      if (fire.waits) queued += 1;
+      const fire = this.#fireOf(slot, now, open, busy);
+      busy ||= fire.run !== null;
       return fire;
     });
   }
@@ -78,16 +86,16 @@ export class Keeper {
     return next === null ? Number.POSITIVE_INFINITY : next + this.definition.offsetMs;
   }
 
-  #fireOf(slot: DueSlot, now: number, busy: number, queued: number): NewFire {
+  /** `open`: fires that have not ended; `busy`: there are some, or there are earlier slots of the same moment. */
+  #fireOf(slot: DueSlot, now: number, open: number, busy: boolean): NewFire {
     const { schedule, generation, name, service, plugin, args, payload, timeoutMs, overlap } = this.definition;
     const { due, through, outcome, reason } = slot;
     const entry = { schedule, generation, due, through, at: now };
     if (!slot.fire) return { ...entry, outcome, reason, run: null, waits: false };
+    // What is caught up was asked for: it waits for its turn.
+    if (outcome !== 'caught-up' && open >= ROOM[overlap])
+      return { ...entry, outcome: 'skipped', reason: SKIPPED[overlap], run: null, waits: false };
     const run = { name, service, plugin, args, payload, timeoutMs };
-    if (busy === 0 || overlap === 'allow') return { ...entry, outcome, reason, run, waits: false };
-    // What is caught up runs one after another; of the others at most one waits.
-    if (outcome === 'caught-up' || (overlap === 'queue' && queued === 0)) return { ...entry, outcome, reason, run, waits: true };
-    const why = overlap === 'queue' ? 'an earlier fire waits already' : 'an earlier fire has not ended';
-    return { ...entry, outcome: 'skipped', reason: why, run: null, waits: false };
+    return { ...entry, outcome, reason, run, waits: busy && overlap !== 'allow' };
   }
 }

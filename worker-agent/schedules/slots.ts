@@ -19,10 +19,11 @@ export function slotsOf(definition: Pick<ResidentSchedule, 'cron' | 'timezone' |
 
 /** croner decides what is due, like on the control-plane; around changes of the clock it differs from node-cron. */
 function cronSlots(expression: string, timezone: string): Slots {
-  const cron = new Cron(expression, { paused: true, timezone });
+  const cron = new Cron(expression.trim(), { paused: true, timezone });
   return {
     after: (time) => cron.nextRun(new Date(time))?.getTime() ?? null,
-    upTo: (time, count) => cron.previousRuns(count, new Date(time + 1)).map((date) => date.getTime()),
+    // Expressions have whole seconds, and the reference itself does not count.
+    upTo: (time, count) => cron.previousRuns(count, new Date(Math.floor(time / 1000) * 1000 + 1000)).map((date) => date.getTime()),
   };
 }
 
