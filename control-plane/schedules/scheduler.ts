@@ -61,14 +61,8 @@ export class Scheduler {
       onPool,
       options: {
         concurrency: 64,
-        // One query brings many jobs, and news of further ones is not answered by a query each: jobs come five seconds early.
-        preset: {
-          worker: {
-            localQueue: { size: 256, refetchDelay: { durationMs: 250, threshold: 16 } },
-            completeJobBatchDelay: 5,
-            pollInterval: 2_000,
-          },
-        },
+        // One query brings many jobs. No refetchDelay: what it is told of during the delay waits for the next poll, and new rules for two seconds.
+        preset: { worker: { localQueue: { size: 256 }, completeJobBatchDelay: 5, pollInterval: 2_000 } },
       },
     });
   }
