@@ -6,6 +6,9 @@ import { until } from '../../support/wait.ts';
 /** Said by the shell that runs the program; tmux itself loses an exit code now and then. */
 const ENDED = /^ended with (\d+)$/m;
 
+/** Bytes of everything that was printed. */
+const MAX_SCREEN = 64 * 1024 * 1024;
+
 /** Why tests with a terminal are skipped; false where tmux is there. */
 export const NO_TERMINAL: string | false = spawnSync('tmux', ['-V']).status === 0 ? false : 'tmux is not installed';
 
@@ -57,6 +60,16 @@ export class Terminal {
     return this.#tmux('capture-pane', '-p', '-J', '-S', '-');
   }
 
+  /** What the window shows now; much less than everything where much was printed. */
+  window(): string {
+    return this.#tmux('capture-pane', '-p', '-J');
+  }
+
+  /** Waits for a text in the window. */
+  async seeInWindow(wanted: RegExp, timeoutMs = 15_000): Promise<void> {
+    await until(() => wanted.test(this.window()), { timeoutMs, what: `in the window: ${wanted}` });
+  }
+
   /** Changes the size of the window. */
   resize(columns: number, rows: number): void {
     this.#tmux('resize-window', '-x', String(columns), '-y', String(rows));
@@ -88,6 +101,10 @@ export class Terminal {
   }
 
   #tmux(...args: readonly string[]): string {
-    return execFileSync('tmux', ['-L', this.#socket, ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+    return execFileSync('tmux', ['-L', this.#socket, ...args], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'pipe'],
+      maxBuffer: MAX_SCREEN,
+    });
   }
 }
