@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify';
 import type { Logger } from '../runtime/logging.ts';
+import type { TeamKeys } from '../runtime/sealing/index.ts';
 import type { FairQueue } from './auth/fair-queue.ts';
 import type { Sessions } from './auth/sessions.ts';
 import type { Database } from './database.ts';
@@ -20,6 +21,8 @@ export interface Services {
   /** In which work with password hashes takes turns. */
   readonly hashing: FairQueue;
   readonly keys: KeyRing;
+  /** Open and seal what is kept of requests. */
+  readonly teamKeys: TeamKeys;
   readonly sessions: Sessions;
   readonly mailer: Mailer;
   /** Whether strangers may sign up. */

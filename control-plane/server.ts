@@ -2,10 +2,11 @@ import type { AddressInfo } from 'node:net';
 import { Registry } from 'prom-client';
 import { migrate } from '../migrations/runner.ts';
 import { TriggerFsError } from '../protocol/errors.ts';
-import type { Config } from '../runtime/config/index.ts';
+import { type Config, configPath } from '../runtime/config/index.ts';
 import { Lifecycle, type Stoppable } from '../runtime/lifecycle.ts';
 import type { Logger } from '../runtime/logging.ts';
 import { createPool } from '../runtime/postgres/pool.ts';
+import { MasterKey, TeamKeys } from '../runtime/sealing/index.ts';
 import { buildApp } from './app.ts';
 import { FairQueue } from './auth/fair-queue.ts';
 import { Sessions } from './auth/sessions.ts';
@@ -88,6 +89,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     const keys = new KeyRing(database, log);
     lifecycle.add('keys', () => keys.stop());
     await keys.start();
+    const teamKeys = new TeamKeys(pool, await MasterKey.load(configPath(config, config.main.masterkey), pool));
     const metrics = config['control-plane'].metrics ? new Metrics(pool) : null;
     const mailer = new Mailer({ section: config.mail, log, ...(options.unsent === undefined ? {} : { unsent: options.unsent }) });
     lifecycle.add('mailer', () => mailer.stop());
@@ -96,6 +98,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       logins: new Database(loginPool),
       hashing: new FairQueue({ concurrency: LOGIN_CONNECTIONS, perKey: LOGINS_PER_ADDRESS, waitMs: LOGIN_WAIT_MS }),
       keys,
+      teamKeys,
       sessions: new Sessions(database, keys),
       mailer,
       signup: config['control-plane'].signup,

@@ -142,7 +142,11 @@ create function triggerfs.sealing_key(sealed bytea) returns integer
 -- Keys of the teams that something kept outside of the history is sealed with.
 create view triggerfs.keys_in_use as
   select r.team_id, triggerfs.sealing_key(r.word) as id from triggerfs.redactions r
-  union all select s.team_id, triggerfs.sealing_key(s.sealed) from triggerfs.hook_secrets s;
+  union all select s.team_id, triggerfs.sealing_key(s.sealed) from triggerfs.hook_secrets s
+  union all select s.team_id, triggerfs.sealing_key(s.secret) from triggerfs.queue_secrets s
+  union all select c.team_id, triggerfs.sealing_key(c.body) from triggerfs.queue_callbacks c
+  union all select i.team_id, triggerfs.sealing_key(i.payload) from triggerfs.queue_items i where i.sealed and i.payload is not null
+  union all select i.team_id, triggerfs.sealing_key(i.answer) from triggerfs.queue_items i where i.answer is not null;
 
 -- Retires data keys that are older than so many days, so that what comes next is sealed with a new one.
 create function triggerfs.rotate_team_keys(days integer) returns integer
@@ -178,3 +182,39 @@ revoke execute on function triggerfs.remember_local_service(), triggerfs.history
 grant execute on function triggerfs.history_retention(), triggerfs.teams_past_retention(date), triggerfs.delete_history(integer, date, integer),
   triggerfs.roll_up_hour(timestamptz), triggerfs.sweep_statistics(), triggerfs.rotate_team_keys(integer), triggerfs.delete_team_keys()
   to triggerfs_jobs;
+
+-- What is new for those who follow invocations, of all teams in one statement. A place is a team, an id, a worker (null: all) and the first and last
+-- day to look at; `runs` say which block is next (place, worker, attempt, block), 0 for those not named. Each place has a row without a block, with the
+-- number of runs that have ended and whether it was found and has ended; the blocks come in separate rows, at most `per_run` of a run
+-- and `at_most` in all, the first places first.
+create function triggerfs.followed_history(teams integer[], ids uuid[], workers text[], first_days date[], last_days date[],
+    run_places integer[], run_workers integer[], run_attempts integer[], run_blocks integer[], per_run integer, at_most integer)
+  returns table (place integer, ended integer, found boolean, done boolean, worker_id integer, worker text, attempt integer,
+    block integer, at timestamptz, gap boolean, data bytea)
+  language sql stable security definer set search_path = triggerfs, pg_temp as $$
+  with w as (
+    select w.n::integer as n, w.team, w.id, w.worker, w.first_day, w.last_day
+      from unnest(teams, ids, workers, first_days, last_days) with ordinality w (team, id, worker, first_day, last_day, n)
+  ), r as materialized (
+    select w.n, w.team, r.day, r.invocation_id, r.worker_id, r.identity, r.attempt, r.verdict, coalesce(p.block, 0) as next
+      from w join triggerfs.runs r on r.invocation_id = w.id and r.day between w.first_day and w.last_day and r.team_id = w.team
+        and (w.worker is null or r.identity = w.worker)
+      left join unnest(run_places, run_workers, run_attempts, run_blocks) p (place, worker, attempt, block)
+        on p.place = w.n and p.worker = r.worker_id and p.attempt = r.attempt
+  )
+  select w.n, (select count(*)::integer from r where r.n = w.n and r.verdict is not null), i.id is not null, i.verdict is not null,
+      null::integer, null::text, null::integer, null::integer, null::timestamptz, null::boolean, null::bytea
+    from w left join lateral (
+      select i.id, i.verdict from triggerfs.invocations i where i.id = w.id and i.day between w.first_day and w.last_day and i.team_id = w.team limit 1
+    ) i on true
+  union all (
+    select r.n, null, null, null, r.worker_id, r.identity, r.attempt, o.block, o.at, o.gap, o.data
+      from r cross join lateral (
+        select o.block, o.at, o.gap, o.data from triggerfs.outputs o
+          where o.invocation_id = r.invocation_id and o.day = r.day and o.worker_id = r.worker_id and o.attempt = r.attempt
+            and o.team_id = r.team and o.block >= r.next
+          order by o.block limit per_run) o
+      order by r.n, o.at, r.worker_id, r.attempt, o.block limit at_most)
+$$;
+revoke execute on function triggerfs.followed_history(integer[], uuid[], text[], date[], date[], integer[], integer[], integer[], integer[], integer, integer) from public;
+grant execute on function triggerfs.followed_history(integer[], uuid[], text[], date[], date[], integer[], integer[], integer[], integer[], integer, integer) to triggerfs_app;

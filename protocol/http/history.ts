@@ -126,6 +126,8 @@ export type HistoryQueue = Static<typeof HistoryQueue>;
 /** Answer of `GET /v1/history/:id`. */
 export const HistoryInvocation = Type.Object({
   ...SUMMARY,
+  /** Why it ended as it did, where that needs words. */
+  detail: Type.String(),
   args: Type.Record(Type.String(), Type.Unknown()),
   timeoutMs: orNull(Type.Integer()),
   deadlineAt: orNull(Timestamp),

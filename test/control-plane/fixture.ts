@@ -6,6 +6,7 @@ import type { Problem } from '../../protocol/http/problem.ts';
 import type { SessionResponse } from '../../protocol/http/session.ts';
 import { parseConfig } from '../../runtime/config/index.ts';
 import { silentLogger } from '../../runtime/logging.ts';
+import { masterKeySection } from '../support/master-key.ts';
 import { createDatabase } from '../support/postgres.ts';
 
 /** Lowest bcrypt cost, so that tests are quick. */
@@ -98,7 +99,7 @@ export async function startFixture(t: Pick<TestContext, 'after'>, options: { req
   let fixture: Fixture | null = null;
   const controlPlane = await startControlPlane({
     unsent: (mail) => void fixture?.mails.push(mail),
-    config: parseConfig('', null),
+    config: parseConfig(masterKeySection(), null),
     databaseUrl,
     log: silentLogger(),
     port: 0,

@@ -8,13 +8,14 @@ import { parseConfig } from '../../runtime/config/index.ts';
 import { silentLogger } from '../../runtime/logging.ts';
 import { createPool } from '../../runtime/postgres/pool.ts';
 import { keyIdOf } from '../../runtime/tokens.ts';
+import { masterKeySection } from '../support/master-key.ts';
 import { createDatabase } from '../support/postgres.ts';
 import { until } from '../support/wait.ts';
 import { Fixture, startFixture } from './fixture.ts';
 
 test('several control-planes that start at once share one set of keys', async (t) => {
   const databaseUrl = await createDatabase(t);
-  const options = { config: parseConfig('', null), databaseUrl, log: silentLogger(), port: 0, passwordCost: 4 };
+  const options = { config: parseConfig(masterKeySection(), null), databaseUrl, log: silentLogger(), port: 0, passwordCost: 4 };
   const started = await Promise.all([1, 2, 3].map(() => startControlPlane(options)));
   t.after(() => Promise.all(started.map((one) => one.stop())));
   const apis = started.map((one) => new Fixture(one, databaseUrl));

@@ -7,6 +7,7 @@ import { startControlPlane } from '../../control-plane/server.ts';
 import { parseConfig } from '../../runtime/config/index.ts';
 import { silentLogger } from '../../runtime/logging.ts';
 import { EmbeddedPostgres } from '../../runtime/postgres/embedded.ts';
+import { masterKeySection } from '../support/master-key.ts';
 import { until } from '../support/wait.ts';
 import { Fixture } from './fixture.ts';
 
@@ -15,7 +16,7 @@ test('while PostgreSQL is down every request is answered 503 at once, and it hea
   const start = (port: number): Promise<EmbeddedPostgres> => EmbeddedPostgres.start({ dataDir, port, log: silentLogger(), fsync: false });
   let postgres = await start(0);
   const controlPlane = await startControlPlane({
-    config: parseConfig('', null),
+    config: parseConfig(masterKeySection(), null),
     databaseUrl: postgres.url,
     log: silentLogger(),
     port: 0,

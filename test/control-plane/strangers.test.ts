@@ -6,6 +6,7 @@ import { networkOf } from '../../control-plane/auth/network.ts';
 import { startControlPlane } from '../../control-plane/server.ts';
 import { parseConfig } from '../../runtime/config/index.ts';
 import { silentLogger } from '../../runtime/logging.ts';
+import { masterKeySection } from '../support/master-key.ts';
 import { createDatabase } from '../support/postgres.ts';
 import { until } from '../support/wait.ts';
 import { COST, Fixture, SECRET } from './fixture.ts';
@@ -21,7 +22,7 @@ interface Login {
 async function place(t: { after: (hook: () => unknown) => void }, settings = ''): Promise<Fixture> {
   const databaseUrl = await createDatabase(t);
   const controlPlane = await startControlPlane({
-    config: parseConfig(settings, null),
+    config: parseConfig(`${masterKeySection()}${settings}`, null),
     databaseUrl,
     log: silentLogger(),
     port: 0,

@@ -7,6 +7,7 @@ import { startControlPlane } from '../../control-plane/server.ts';
 import { parseConfig } from '../../runtime/config/index.ts';
 import { silentLogger } from '../../runtime/logging.ts';
 import { COST, Fixture, SECRET } from '../control-plane/fixture.ts';
+import { masterKeySection } from '../support/master-key.ts';
 import { createEmptyDatabase } from '../support/postgres.ts';
 
 test('everything works for a database owner who is no superuser', async (t) => {
@@ -27,7 +28,7 @@ test('everything works for a database owner who is no superuser', async (t) => {
   address.password = 'owner';
 
   const controlPlane = await startControlPlane({
-    config: parseConfig('', null),
+    config: parseConfig(masterKeySection(), null),
     databaseUrl: address.href,
     log: silentLogger(),
     port: 0,

@@ -13,6 +13,7 @@ import { parseConfig } from '../../runtime/config/index.ts';
 import { Credentials } from '../../runtime/credentials.ts';
 import { silentLogger } from '../../runtime/logging.ts';
 import { type Audience, TokenSigner } from '../../runtime/tokens.ts';
+import { masterKeySection } from './master-key.ts';
 import { createDatabase } from './postgres.ts';
 
 type Role = 'owner' | 'admin' | 'member' | 'viewer';
@@ -184,7 +185,7 @@ export class World {
 
   /** Starts a broker in this process; `name` keeps its key over restarts. */
   async broker(name = 'broker', options: { port?: number; settings?: string } = {}): Promise<Broker> {
-    const toml = `[broker]\nport = ${options.port ?? 0}\ngateway_port = 0\nkeyfile = "${join(this.folder, `${name}.key`)}"\ndrain = "1s"\nsettle = "1ms"\n${options.settings ?? ''}`;
+    const toml = `${masterKeySection()}[broker]\nport = ${options.port ?? 0}\ngateway_port = 0\nkeyfile = "${join(this.folder, `${name}.key`)}"\ndrain = "1s"\nsettle = "1ms"\n${options.settings ?? ''}`;
     const broker = await startBroker({ config: parseConfig(toml, null), databaseUrl: this.url, log: silentLogger() });
     this.#t.after(() => broker.stop());
     return broker;

@@ -10,6 +10,7 @@ import { parseConfig } from '../../runtime/config/index.ts';
 import { silentLogger } from '../../runtime/logging.ts';
 import { packageRoot } from '../../runtime/package-root.ts';
 import { COST, Fixture } from '../control-plane/fixture.ts';
+import { masterKeySection } from '../support/master-key.ts';
 import { BrokerProcess } from '../support/broker-process.ts';
 import { until } from '../support/wait.ts';
 import { World } from '../support/world.ts';
@@ -19,7 +20,7 @@ test('a worker that is killed is missed in the mailbox of its team, and one that
   // The control-plane has keys of its own.
   await world.sql.query('delete from triggerfs.channel_keys');
   const controlPlane = await startControlPlane({
-    config: parseConfig('', null),
+    config: parseConfig(masterKeySection(), null),
     databaseUrl: world.url,
     log: silentLogger(),
     port: 0,

@@ -1,0 +1,104 @@
+import { deflateRawSync, inflateRawSync } from 'node:zlib';
+import { TriggerFsError } from '../../protocol/errors.ts';
+
+/** How far a reader is within one run. */
+export interface RunPosition {
+  /** Next block. */
+  readonly block: number;
+  /** Pieces of that block that were read already. */
+  readonly piece: number;
+  /** Its verdict was read: nothing more comes. */
+  readonly ended: boolean;
+}
+
+const START: RunPosition = { block: 0, piece: 0, ended: false };
+/** Position after the very last event. */
+const END = 'end';
+/** Above this a position is compressed: that of a mirror over hundreds of workers must fit into a header. */
+const LONG = 200;
+const PACKED = 'z';
+const MAX_BYTES = 4 * 1024 * 1024;
+const RUN = /^(\d{1,10})\.(\d{1,10})(?:\.(\d{1,10})(?:\.(\d{1,6}))?|(!))$/;
+
+/**
+ * What a reader of a followed invocation has got: for each run the next piece of output, or that it ended. As text it is the cursor
+ * that a reader resumes with at any control-plane, without loss or repetition, because all of it counts from the tables.
+ *
+ * `WORKER.ATTEMPT.BLOCK[.PIECE]` or `WORKER.ATTEMPT!` for each run that has begun, joined by `_`.
+ */
+export class Position {
+  readonly #runs = new Map<string, RunPosition>();
+  #ended = false;
+
+  /** Everything was read, `done` too. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** Keys of the runs that have begun, `WORKER.ATTEMPT`. */
+  get runs(): ReadonlyMap<string, RunPosition> {
+    return this.#runs;
+  }
+
+  /** How far the reader is within a run. */
+  of(worker: number, attempt: number): RunPosition {
+    return this.#runs.get(`${worker}.${attempt}`) ?? START;
+  }
+
+  /** Goes on within a run. */
+  advance(worker: number, attempt: number, to: RunPosition): void {
+    this.#runs.set(`${worker}.${attempt}`, to);
+  }
+
+  /** The same, to go on from separately. */
+  copy(): Position {
+    const copy = new Position();
+    for (const [key, at] of this.#runs) copy.#runs.set(key, at);
+    copy.#ended = this.#ended;
+    return copy;
+  }
+
+  /** Notes that `done` was read. */
+  end(): void {
+    this.#ended = true;
+  }
+
+  /** The cursor; empty before the first event. */
+  toString(): string {
+    if (this.#ended) return END;
+    const text = [...this.#runs].map(([key, { block, piece, ended }]) => (ended ? `${key}!` : format(key, block, piece))).join('_');
+    return text.length <= LONG ? text : PACKED + deflateRawSync(text).toString('base64url');
+  }
+
+  /** @throws TriggerFsError TFS_BAD_REQUEST when the text is no cursor */
+  static parse(text: string): Position {
+    const position = new Position();
+    if (text === END) position.end();
+    else if (text !== '') for (const run of unpack(text).split('_')) position.#read(run);
+    return position;
+  }
+
+  #read(run: string): void {
+    const match = RUN.exec(run);
+    if (match === null) throw notACursor();
+    const [, worker, attempt, block = '0', piece = '0', ended] = match;
+    this.advance(Number(worker), Number(attempt), { block: Number(block), piece: Number(piece), ended: ended !== undefined });
+  }
+}
+
+function format(key: string, block: number, piece: number): string {
+  return piece === 0 ? `${key}.${block}` : `${key}.${block}.${piece}`;
+}
+
+function unpack(text: string): string {
+  if (!text.startsWith(PACKED)) return text;
+  try {
+    return inflateRawSync(Buffer.from(text.slice(1), 'base64url'), { maxOutputLength: MAX_BYTES }).toString('latin1');
+  } catch {
+    throw notACursor();
+  }
+}
+
+function notACursor(): TriggerFsError {
+  return new TriggerFsError('TFS_BAD_REQUEST', 'Last-Event-ID (or after) takes the id of an event of this output');
+}
