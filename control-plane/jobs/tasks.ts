@@ -6,6 +6,7 @@ import type { KeyRing } from '../keys/key-ring.ts';
 export const CRONTAB = [
   '* * * * * sweep_fleet ?max=3',
   '* * * * * heal_schedules ?max=3',
+  '* * * * * watch_troubles ?max=3',
   '41 * * * * sweep_fires ?max=3',
   '23 * * * * rotate_keys ?max=3',
 ].join('\n');
@@ -30,6 +31,7 @@ export function taskList(jobs: Database, keys: KeyRing): TaskList {
   return {
     sweep_fleet: sweepFleet(jobs),
     heal_schedules: async () => void (await jobs.rows('select triggerfs.heal_schedules()')),
+    watch_troubles: async () => void (await jobs.rows('select triggerfs.watch_troubles()')),
     sweep_fires: async () => void (await jobs.rows(`delete from triggerfs.schedule_fires where fired_at < now() - interval '30 days'`)),
     rotate_keys: async () => keys.rotate(),
   };
