@@ -78,6 +78,8 @@ export interface ResidentSchedule {
   readonly args: Readonly<Record<string, string>>;
   readonly payload: string;
   readonly timeoutMs: number;
+  /** Why the service does not let this plugin run: slots are reported as `denied`. */
+  readonly denied?: string;
   readonly catchup: CatchUp;
   readonly catchupWindowMs: number;
   readonly overlap: Overlap;

@@ -14,6 +14,7 @@ import { createSandbox } from './exec/sandbox.ts';
 import { PluginHosts } from './plugin-hosts.ts';
 import type { Run } from './runs/run.ts';
 import { RunDesk } from './runs/run-desk.ts';
+import { Residents } from './schedules/residents.ts';
 import { BrokerLink } from './uplinks/broker-link.ts';
 import { Fleet } from './uplinks/fleet.ts';
 
@@ -46,6 +47,7 @@ export class Worker {
   readonly #pool = new FifoPool();
   readonly #hosts: PluginHosts;
   readonly #desk: RunDesk;
+  readonly #residents: Residents;
   readonly #fleet: Fleet;
   #ready = false;
 
@@ -59,13 +61,21 @@ export class Worker {
     const sandbox = createSandbox({ user: config.workers.user, names: config.workers.environment ?? [], inherited: options.inherited });
     this.#hosts = new PluginHosts({ pool: this.#pool, sandbox, worker: identity, runs, log });
     this.#desk = new RunDesk({ concurrency: config.workers.concurrency, catalogue: this.#catalogue, hosts: this.#hosts.find, runs });
+    this.#residents = new Residents({
+      path: join(configPath(config, config.workers.journal), `${team}.${identity}.db`.toLowerCase()),
+      limit: config.workers.journal_limit,
+      team,
+      desk: this.#desk,
+      forget: (plan) => this.#hosts.forget(plan),
+      log,
+    });
     const { api, region } = config.main;
     const method = { kind: 'worker', team, identity, token, ...(region === '' ? {} : { region }) } as const;
     this.#credentials = new Credentials({ api, method, log });
     this.#fleet = new Fleet({ credentials: this.#credentials, region, link: (broker) => this.#link(broker), log });
   }
 
-  /** Logs in and connects. @throws TriggerFsError TFS_BAD_CREDENTIALS, TFS_UNAVAILABLE */
+  /** Goes on with the schedules that it keeps, logs in and connects. @throws TriggerFsError TFS_BAD_CREDENTIALS, TFS_UNAVAILABLE */
   async start(): Promise<void> {
     this.#catalogue.onChange(() => {
       this.#hosts.update(this.#catalogue);
@@ -73,11 +83,13 @@ export class Worker {
     });
     this.#catalogue.watch();
     this.#hosts.start();
+    this.#residents.start();
     await this.#fleet.start();
   }
 
   /** Takes no new work, waits for the running work up to the configured grace, and leaves the brokers. */
   async stop(): Promise<void> {
+    this.#residents.halt();
     const drained = this.#desk.drain();
     this.#fleet.announce();
     if (this.#desk.size > 0) this.#log.info(`waiting for ${this.#desk.size} runs to end`);
@@ -92,6 +104,7 @@ export class Worker {
     this.#credentials.stop();
     await this.#fleet.stop();
     await this.#hosts.shutdown();
+    await this.#residents.stop();
     this.#desk.close();
     this.#pool.close();
   }
@@ -106,6 +119,7 @@ export class Worker {
     return new BrokerLink({
       broker,
       desk: this.#desk,
+      residents: this.#residents,
       credentials: () => this.#uplinkCredentials(),
       announcement: (services) => this.#announcement(services),
       forget: (plan) => this.#hosts.forget(plan),

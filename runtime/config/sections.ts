@@ -33,6 +33,8 @@ export const SECTIONS = {
     user: text('User that plugins run as; needs a worker started by root.'),
     environment: texts('Names of variables that plugins inherit beside PATH, HOME, LANG and TZ.'),
     grace: duration('How long running work may go on after SIGTERM.', '60s'),
+    journal: text('Folder of the journals of resident schedules.', './.triggerfs/journal'),
+    journal_limit: size('Output that a journal keeps until a broker takes it; then the oldest is dropped.', '256MB'),
   },
   'control-plane': {
     host: text('Address to listen on.', '127.0.0.1'),

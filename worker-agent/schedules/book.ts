@@ -54,7 +54,7 @@ export class Book {
 
   /**
    * A SCHEDULES arrived, and before it these definitions. Returns what it changed, or null when it is too old to count, or
-   * only confirms what is known already.
+   * only confirms what is known already. @throws Error of SQLite when it cannot be written; then nothing has changed
    */
   take(list: ResidentSchedules, definitions: readonly ResidentSchedule[]): BookChanges | null {
     if (list.version < this.#version && performance.now() - this.#listedAt < NEWEST_MS) return null;
@@ -62,10 +62,11 @@ export class Book {
       if (list.version === this.#version) this.#heard();
       return null;
     }
+    const changes = this.#apply(new Map(list.schedules.map(({ schedule, generation }) => [schedule, generation])), definitions);
     this.#version = list.version;
     this.#listedAt = performance.now();
     this.#heard();
-    return this.#apply(new Map(list.schedules.map(({ schedule, generation }) => [schedule, generation])), definitions);
+    return changes;
   }
 
   #apply(listed: ReadonlyMap<number, number>, definitions: readonly ResidentSchedule[]): BookChanges {

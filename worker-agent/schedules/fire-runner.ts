@@ -69,8 +69,9 @@ export class FireRunner implements RunLink {
 
   /** Runs a fire, whose end is told later. */
   start(fire: JournalFire): void {
-    const { name, service, plugin, args } = fire.run as NonNullable<JournalFire['run']>;
-    const { team } = this.#options;
+    const { name, service, plugin, args, denied } = fire.run as NonNullable<JournalFire['run']>;
+    const { team, events } = this.#options;
+    if (denied !== undefined) return events.ended(fire, deniedEnd(denied));
     const plan = new BoundPlan({ plan: 0, plugin, args, service, callerTeam: team, caller: `schedule ${name}` });
     this.#take({ fire, plan, since: performance.now(), startedAt: Date.now(), run: null });
   }
@@ -142,6 +143,12 @@ export class FireRunner implements RunLink {
     }, RETRY_MS);
     this.#retries.set(timer, open);
   }
+}
+
+function deniedEnd(detail: string): Omit<FireEnd, 'droppedBytes'> {
+  const { number, exitCode } = ERRORS.TFS_PLUGIN_NOT_ALLOWED;
+  const now = Date.now();
+  return { verdict: 'denied', exitCode, signal: 0, error: number, detail, startedAt: now, endedAt: now, durationUs: 0 };
 }
 
 function encodeTask(number: number, fire: JournalFire): Buffer {

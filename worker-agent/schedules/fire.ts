@@ -33,7 +33,7 @@ export interface NewFire {
 }
 
 /** What a fire runs, as it was defined at its slot. */
-export type FireRun = Pick<ResidentSchedule, 'name' | 'service' | 'plugin' | 'args' | 'payload' | 'timeoutMs'>;
+export type FireRun = Pick<ResidentSchedule, 'name' | 'service' | 'plugin' | 'args' | 'payload' | 'timeoutMs' | 'denied'>;
 
 /** A fire as it stands in the journal. */
 export interface JournalFire extends NewFire {

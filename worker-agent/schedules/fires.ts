@@ -75,8 +75,13 @@ export class Fires implements FireEvents {
   }
 
   postponed(fire: JournalFire): void {
-    this.#options.recorder.discard(fire.sequence);
-    this.#options.journal.setBegun(fire.sequence, false);
+    const { recorder, journal, log } = this.#options;
+    recorder.discard(fire.sequence);
+    try {
+      journal.setBegun(fire.sequence, false);
+    } catch (err) {
+      log.error({ err }, `a fire of schedule ${fire.run?.name} is given up`);
+    }
   }
 
   #begin(keeper: Keeper, fire: JournalFire): void {

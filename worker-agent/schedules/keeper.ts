@@ -88,14 +88,14 @@ export class Keeper {
 
   /** `open`: fires that have not ended; `busy`: there are some, or there are earlier slots of the same moment. */
   #fireOf(slot: DueSlot, now: number, open: number, busy: boolean): NewFire {
-    const { schedule, generation, name, service, plugin, args, payload, timeoutMs, overlap } = this.definition;
+    const { schedule, generation, name, service, plugin, args, payload, timeoutMs, denied, overlap } = this.definition;
     const { due, through, outcome, reason } = slot;
     const entry = { schedule, generation, due, through, at: now };
     if (!slot.fire) return { ...entry, outcome, reason, run: null, waits: false };
     // What is caught up was asked for: it waits for its turn.
     if (outcome !== 'caught-up' && open >= ROOM[overlap])
       return { ...entry, outcome: 'skipped', reason: SKIPPED[overlap], run: null, waits: false };
-    const run = { name, service, plugin, args, payload, timeoutMs };
+    const run = { name, service, plugin, args, payload, timeoutMs, ...(denied === undefined ? {} : { denied }) };
     return { ...entry, outcome, reason, run, waits: busy && overlap !== 'allow' };
   }
 }

@@ -8,11 +8,14 @@ import { Uplink, type UplinkCredentials, type UplinkEvents } from '../../runtime
 import { BoundPlan } from '../catalogue/bound-plan.ts';
 import type { Run, RunLink } from '../runs/run.ts';
 import type { RunDesk } from '../runs/run-desk.ts';
+import type { Residents } from '../schedules/residents.ts';
+import type { ReportLink } from '../schedules/uploader.ts';
 
 /** What a link to a broker needs. */
 export interface BrokerLinkOptions {
   readonly broker: BrokerAddress;
   readonly desk: RunDesk;
+  readonly residents: Residents;
   readonly credentials: () => Promise<UplinkCredentials>;
   /** What the worker offers now. */
   readonly announcement: (services: readonly string[]) => Announce;
@@ -30,7 +33,7 @@ export interface BrokerLinkOptions {
  * The worker's session with one broker: its plans, and the runs that are reported to it.
  * Plans and numbers of runs belong to one session; both end with it. The runs themselves go on.
  */
-export class BrokerLink implements UplinkEvents, RunLink {
+export class BrokerLink implements UplinkEvents, RunLink, ReportLink {
   readonly uplink: Uplink;
   readonly #options: BrokerLinkOptions;
   readonly #plans = new Map<number, BoundPlan>();
@@ -54,6 +57,11 @@ export class BrokerLink implements UplinkEvents, RunLink {
 
   get outbox(): Outbox {
     return this.#outbox as Outbox;
+  }
+
+  /** Whether there is a session. */
+  get open(): boolean {
+    return this.#outbox !== null;
   }
 
   /** Begins to connect. */
@@ -86,6 +94,7 @@ export class BrokerLink implements UplinkEvents, RunLink {
     else if (type === RecordType.plan) this.#plan(readJson(batch, start, end) as unknown as Plan);
     else if (type === RecordType.unplan) this.#unplan(readJson(batch, start, end).plan as number);
     else if (type === RecordType.config) this.#configure(readJson(batch, start, end) as unknown as WorkerConfig);
+    else this.#options.residents.record(this, type, batch, start, end);
   }
 
   batchEnd(): void {
@@ -105,6 +114,7 @@ export class BrokerLink implements UplinkEvents, RunLink {
     for (const run of runs) if (run.link === this) this.#options.desk.detach(run, now);
     for (const plan of this.#plans.values()) this.#options.forget(plan);
     this.#plans.clear();
+    this.#options.residents.lost(this);
     this.#options.log.warn(`lost the broker at ${this.uplink.broker.endpoint}: ${reason}`);
   }
 
@@ -168,7 +178,7 @@ export class BrokerLink implements UplinkEvents, RunLink {
     this.#options.forget(plan);
   }
 
-  #configure({ services }: WorkerConfig): void {
+  #configure({ services, schedules }: WorkerConfig): void {
     for (const service of services) {
       if (!this.#announced.includes(service)) this.#options.log.info(`Found service ${service}. Announcing it to broker.`);
     }
@@ -176,5 +186,6 @@ export class BrokerLink implements UplinkEvents, RunLink {
     this.#services = services;
     this.announce();
     this.#options.announced();
+    this.#options.residents.configured(this, schedules ?? 0);
   }
 }
