@@ -23,6 +23,7 @@ import { registerMailbox } from './mailbox/routes.ts';
 import { registerMaintenance } from './maintenance/routes.ts';
 import { registerPeople } from './people/routes.ts';
 import { registerPlans } from './plans/routes.ts';
+import { registerSchedules } from './schedules/routes.ts';
 import { registerServices } from './services/routes.ts';
 import { registerTeams } from './teams/routes.ts';
 import { registerTokens } from './tokens/routes.ts';
@@ -96,6 +97,7 @@ function registerRoutes(app: App, services: Services): void {
   registerDirectories(app, services);
   registerTriggers(app, services);
   registerTree(app, services);
+  registerSchedules(app, services);
   registerTokens(app, services);
   registerBrokers(app, services);
   registerConfiguration(app, services);

@@ -1,4 +1,4 @@
-import { type ErrorCode, TriggerFsError } from '../../protocol/errors.ts';
+import { ERRORS, type ErrorCode, TriggerFsError } from '../../protocol/errors.ts';
 
 /** The parts of an error of node-postgres that are looked at. */
 interface DatabaseError {
@@ -6,6 +6,7 @@ interface DatabaseError {
   readonly code?: string;
   readonly constraint?: string;
   readonly detail?: string;
+  readonly hint?: string;
 }
 
 /** What breaking a named constraint means; messages of our own triggers (`null`) are shown as they are. */
@@ -30,6 +31,12 @@ const CONSTRAINTS: Readonly<Record<string, readonly [ErrorCode, string | null]>>
   directories_team_id_path_key: ['TFS_CONFLICT', 'a directory with this path exists already'],
   triggers_team_id_directory_id_name_key: ['TFS_CONFLICT', 'a trigger with this path exists already'],
   triggers_team_id_directory_id_fkey: ['TFS_CONFLICT', 'the directory is not empty'],
+  schedules_name: ['TFS_CONFLICT', 'a schedule with this name exists already'],
+  schedules_timezone: ['TFS_BAD_REQUEST', null],
+  schedules_trigger: ['TFS_NOT_FOUND', null],
+  schedules_resident: ['TFS_NOT_FOUND', null],
+  schedules_one_rule: ['TFS_BAD_REQUEST', 'a schedule has one of cron, every and run_at'],
+  schedules_one_target: ['TFS_BAD_REQUEST', 'a schedule has a trigger, or a service with a plugin'],
   invites_user: ['TFS_CONFLICT', 'the user is invited already'],
   invites_email: ['TFS_CONFLICT', 'the mail address is invited already'],
   api_tokens_team_id_name_key: ['TFS_CONFLICT', 'a token with this name exists already'],
@@ -41,6 +48,8 @@ const CONNECTION_TEXT =
   /timeout exceeded when trying to connect|Connection terminated|Query read timeout|Client has encountered a connection error|not queryable/;
 /** SQLSTATE that the triggers of plans raise; their message is for the caller. */
 const PLAN_LIMIT = 'TF001';
+/** SQLSTATE that definer functions raise with the code of the error as hint. */
+const REFUSED = 'TF010';
 /** Connection lost, shutting down, starting up, too many connections, cancelled by timeout, deadlock, serialization. */
 const UNAVAILABLE_STATES = /^(08|57P0|53|57014|40P01|40001|25P03|55P03)/;
 
@@ -54,6 +63,7 @@ export function fromDatabase(thrown: unknown): TriggerFsError | null {
     return wrap('TFS_UNAVAILABLE', 'the database is not available at the moment');
   }
   if (state === PLAN_LIMIT) return wrap('TFS_LIMIT', error.message);
+  if (state === REFUSED && error.hint !== undefined && isErrorCode(error.hint)) return wrap(error.hint, error.message);
   const known = error.constraint === undefined ? undefined : CONSTRAINTS[error.constraint];
   if (known !== undefined) return wrap(known[0], known[1] ?? error.message);
   if (state === '23505') return wrap('TFS_CONFLICT', 'it exists already');
@@ -62,4 +72,8 @@ export function fromDatabase(thrown: unknown): TriggerFsError | null {
     return wrap('TFS_BAD_REQUEST', `a value is outside of what ${error.constraint ?? 'the database'} allows`);
   if (state.startsWith('22')) return wrap('TFS_BAD_REQUEST', 'a value cannot be stored');
   return null;
+}
+
+function isErrorCode(text: string): text is ErrorCode {
+  return Object.hasOwn(ERRORS, text);
 }

@@ -23,13 +23,11 @@ export interface FiredSlot {
   readonly latenessMs: number;
 }
 
-/** What `triggerfs.take_schedules` says of a schedule that is about to fire. */
-interface Taken extends CatchUpPolicy {
+/** What a schedule runs. */
+export interface Target {
   readonly id: number;
   readonly teamId: number;
-  readonly dueAt: Date;
   readonly overlap: Overlap;
-  readonly offsetMs: number;
   /** Null: there is nothing to run. */
   readonly service: string | null;
   readonly plugin: string | null;
@@ -38,7 +36,15 @@ interface Taken extends CatchUpPolicy {
   readonly triggerId: number | null;
   readonly timeoutMs: number | null;
   readonly retries: number;
+  /** Identity of its owner, or of who runs it by hand. */
   readonly caller: string;
+}
+
+/** What `triggerfs.take_schedules` says of a schedule that is about to fire. */
+interface Taken extends Target, CatchUpPolicy {
+  readonly dueAt: Date;
+  readonly offsetMs: number;
+  /** Its invocations that have not ended. */
   readonly open: number;
 }
 
@@ -135,20 +141,20 @@ export class Firing {
 }
 
 /** What a schedule hands to the queue, as `triggerfs.enqueue` takes it. Fires that may not run beside each other share a key. */
-export function itemOf(taken: Omit<Taken, 'dueAt' | 'open' | 'offsetMs' | 'catchup' | 'windowMs'>, id: string): object {
+export function itemOf(target: Target, id: string): object {
   return {
     id,
-    team: taken.teamId,
+    team: target.teamId,
     source: 'schedule',
-    caller: taken.caller,
-    service: taken.service,
-    plugin: taken.plugin,
-    args: taken.args,
-    schedule: taken.id,
-    retries: taken.retries,
-    ...(taken.triggerId === null ? {} : { trigger: taken.triggerId }),
-    ...(taken.timeoutMs === null ? {} : { timeoutMs: Number(taken.timeoutMs) }),
-    ...(taken.overlap === 'allow' ? {} : { concurrencyKey: `schedule:${taken.id}` }),
+    caller: target.caller,
+    service: target.service,
+    plugin: target.plugin,
+    args: target.args,
+    schedule: target.id,
+    retries: target.retries,
+    ...(target.triggerId === null ? {} : { trigger: target.triggerId }),
+    ...(target.timeoutMs === null ? {} : { timeoutMs: target.timeoutMs }),
+    ...(target.overlap === 'allow' ? {} : { concurrencyKey: `schedule:${target.id}` }),
   };
 }
 
