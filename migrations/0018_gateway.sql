@@ -84,8 +84,18 @@ create function triggerfs.forget_delivery(team integer, hook integer, delivery b
   delete from triggerfs.hook_deliveries d where d.team_id = team and d.hook_id = hook and d.key = delivery
 $$;
 
+-- What became of accepted invocations, for the gateway's callers; each is asked for together with its team.
+create function triggerfs.kept_invocations(teams integer[], ids uuid[])
+  returns table (id uuid, team_id integer, source text, caller text, state text, service text, plugin text, attempt integer, invocation_id uuid,
+    accepted_at timestamptz, due_at timestamptz, ended_at timestamptz, verdict text, exit_code integer, error text, detail text, answer bytea)
+  language sql stable security definer set search_path = triggerfs, pg_temp as $$
+  select i.id, i.team_id, i.source, i.caller, i.state, i.service, i.plugin, i.attempt, i.invocation_id,
+      i.accepted_at, i.due_at, i.ended_at, i.verdict, i.exit_code, i.error, i.detail, i.answer
+    from unnest(teams, ids) as k (team, id) join triggerfs.queue_items i on i.id = k.id and i.team_id = k.team
+$$;
+
 revoke execute on all functions in schema triggerfs from public;
-grant execute on function triggerfs.note_delivery(integer, integer, bytea), triggerfs.forget_delivery(integer, integer, bytea) to triggerfs_edge;
+grant execute on function triggerfs.kept_invocations(integer[], uuid[]), triggerfs.note_delivery(integer, integer, bytea), triggerfs.forget_delivery(integer, integer, bytea) to triggerfs_edge;
 
 -- States to go back to know nothing of this yet.
 update triggerfs.configuration_snapshots s set state = jsonb_set(jsonb_set(s.state, '{tables,hooks}', '[]'), '{tables,services}',

@@ -7,7 +7,7 @@ import type { App, Services } from '../context.ts';
 import type { Transaction } from '../database.ts';
 import { principalOf } from '../http/guard.ts';
 import { findWorker } from '../workers/repository.ts';
-import { registerHooks } from './hook-routes.ts';
+import { registerHookSecrets, registerHooks } from './hook-routes.ts';
 import * as services from './repository.ts';
 
 const MemberParams = Type.Object({ ...ObjectParams.properties, worker: Type.String({ minLength: 1, maxLength: 64 }) });
@@ -21,7 +21,7 @@ export type Change = <T>(
 ) => Promise<T>;
 
 /** Services, the workers behind them and the plugins they allow. */
-export function registerServices(app: App, { database }: Services): void {
+export function registerServices(app: App, { database, teamKeys }: Services): void {
   const change: Change = (principal, name, work) =>
     database.inTeam(principal.teamId, async (tx) => {
       const service = await services.findService(tx, principal, name);
@@ -94,6 +94,7 @@ export function registerServices(app: App, { database }: Services): void {
   registerMembers(app, database.inTeam.bind(database), change);
   registerPlugins(app, change);
   registerHooks(app, { database }, change);
+  registerHookSecrets(app, teamKeys, change);
 }
 
 function registerMembers(app: App, inTeam: Services['database']['inTeam'], change: Change): void {

@@ -34,6 +34,11 @@ export function payloadAad(team: number, id: string): string {
   return `queue|${team}|${id}`;
 }
 
+/** What the result of an item is sealed with. */
+export function answerAad(team: number, id: string): string {
+  return `answer|${team}|${id}`;
+}
+
 /** Tells requests with the same idempotency key apart: SHA-256 of everything that was asked for, as hex. */
 export function requestHash({ payload, args, team: _team, caller: _caller, idempotencyKey: _key, ...rest }: NewItem): string {
   const said = JSON.stringify([Object.entries(rest).sort(byName), Object.entries(args ?? {}).sort(byName)]);
