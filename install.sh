@@ -34,7 +34,8 @@ Without steps and without --yes, shows a menu. Steps: modules signup activate te
   --team NAME           Team to make, or to work in
   --dir DIR             Where the modules go; default /opt/triggerfs, or ~/.local/share/triggerfs without root
   --bin-dir DIR         Where links to the programs go, or none; default /usr/local/bin or ~/.local/bin
-  --package FILE        Install this packed triggerFS (`npm pack`) instead of the checkout that install.sh lies in
+  --package FILE        Install this packed triggerFS (`npm pack`), a file or an address, instead of the checkout that
+                        install.sh lies in
   --config FILE         Configuration to write; default ~/triggerfs.toml
   --worker NAME         Worker of this machine; it is made when the configuration has no token for it
   --token-file FILE     File whose first line is the token of that worker, when it exists already
@@ -201,9 +202,14 @@ need_api() {
   need API --api 'Address of the control-plane' 'http://127.0.0.1:8642' || return
   API=${API%/}
   [[ $API =~ ^https?://[^[:space:]\"]+$ ]] || { fail "$API is no address such as https://triggerfs.example.com"; API=''; return 1; }
-  case $API in
-    https://* | http://127.* | http://localhost | http://localhost:* | http://\[::1\]*) ;;
-    *) say "Note: $API is not https: whoever is in between can read the password." ;;
+  stays_private "$API" || say "Note: $API is not https: whoever is in between can read the password."
+}
+
+# An address whose traffic nobody else reads or changes.
+stays_private() {
+  case $1 in
+    https://* | http://127.* | http://localhost | http://localhost:* | http://localhost/* | http://\[::1\]*) ;;
+    *) return 1 ;;
   esac
 }
 
@@ -393,13 +399,25 @@ prerequisites() {
 # The package in a file: what --package names, or the checkout packed. Sets PACKAGE.
 find_package() {
   local root=''
-  if [ -n "$PACKAGE" ]; then
-    tar -xOf "$PACKAGE" package/package.json >"$WORK/package.json" 2>/dev/null || fail "$PACKAGE is no packed npm package"
-    return
-  fi
   [ -z "${BASH_SOURCE[0]-}" ] || root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-  [ -n "$root" ] && grep -qs '"name": "triggerfs"' "$root/package.json" ||
-    fail 'install.sh lies in no checkout of triggerFS; run the one of a checkout, or give --package FILE' || return
+  [ -n "$root" ] && grep -qs '"name": "triggerfs"' "$root/package.json" || root=''
+  if [ -z "$PACKAGE$root" ]; then
+    [ -z "$YES" ] || fail 'install.sh lies in no checkout of triggerFS; run the one of a checkout, or give --package' || return
+    need PACKAGE --package 'Packed triggerFS, a file or an address' '' || return
+  fi
+  if [[ $PACKAGE =~ ^https?:// ]]; then
+    stays_private "$PACKAGE" || { fail "$PACKAGE is not https: whoever is in between could change it; download and check it yourself"; PACKAGE=''; return 1; }
+    progress "Downloading $PACKAGE ..."
+    curl -q --fail --location --silent --show-error --max-time 300 --output "$WORK/package.tgz" "$PACKAGE" 2>"$WORK/curl.log" ||
+      { fail "cannot download $PACKAGE: $(tail -n 1 "$WORK/curl.log")"; PACKAGE=''; return 1; }
+    PACKAGE=$WORK/package.tgz
+  fi
+  if [ -n "$PACKAGE" ]; then
+    tar -xOf "$PACKAGE" package/package.json >"$WORK/package.json" 2>/dev/null && return
+    fail "$PACKAGE is no packed npm package"
+    PACKAGE=''
+    return 1
+  fi
   cp "$root/package.json" "$WORK/package.json"
   use_node || return
   if [ -f "$root/tsconfig.json" ] && [ ! -d "$root/node_modules/typescript" ]; then
@@ -419,15 +437,20 @@ npm_run() {
 }
 
 # Puts a Node.js that is new enough first on the search path: the machine's, or one of our own from npm.
-# An old npm may not run on a new Node.js, so our own npm comes along with it.
+# An old npm may not run on a new Node.js, so our own npm comes along with it. Neither package depends on others.
 use_node() {
-  local version
+  local version arch
   node_is_new && return
+  case $(uname -m) in
+    x86_64) arch=x64 ;;
+    aarch64) arch=arm64 ;;
+    *) fail "there is no Node.js for $(uname -m) here; install Node.js $NODE_MAJOR.$NODE_MINOR or newer yourself" || return ;;
+  esac
   version=$(sed -n 's/^ *"node": "\([0-9][0-9.]*\)",\{0,1\}$/\1/p' "$WORK/package.json")
-  if ! grep -qs "\"node\": *\"$version\"" "$DIR/node/package.json" || ! "$DIR/node/node_modules/.bin/node" --version >/dev/null 2>&1; then
+  if ! grep -qs "\"node-linux-$arch\": *\"$version\"" "$DIR/node/package.json" || ! "$DIR/node/node_modules/.bin/node" --version >/dev/null 2>&1; then
     progress "Node.js here is $(node --version), older than $NODE_MAJOR.$NODE_MINOR: installing $version into $DIR/node ..."
-    mkdir -p "$DIR/node" && printf '{ "private": true, "allowScripts": { "node": true } }\n' >"$DIR/node/package.json" &&
-      npm_run install --prefix "$DIR/node" --save-exact "node@$version" "npm@$NPM_VERSION" || return
+    mkdir -p "$DIR/node" && printf '{ "private": true }\n' >"$DIR/node/package.json" &&
+      npm_run install --prefix "$DIR/node" --ignore-scripts --save-exact "node-linux-$arch@$version" "npm@$NPM_VERSION" || return
     CHANGED=1
   fi
   PATH=$DIR/node/node_modules/.bin:$PATH
@@ -436,7 +459,7 @@ use_node() {
 }
 
 step_modules() {
-  local name
+  local hash
   prerequisites curl tar node npm || return
   if [ -z "$DIR" ]; then
     need DIR --dir 'Folder for the modules' "$(default_dir)" || return
@@ -450,23 +473,33 @@ step_modules() {
   fi
   DIR=$(readlink -f "$DIR")
   find_package && use_node || return
-  name=triggerfs-$(sha256sum "$PACKAGE" | cut -c1-16).tgz
-  if grep -qs "file:$name\"" "$DIR/package.json" && "$DIR/bin/triggerfs-client" -help >/dev/null 2>&1; then
+  hash=$(sha256sum "$PACKAGE" | cut -d' ' -f1)
+  if grep -qsx "$hash" "$DIR/installed" && "$DIR/bin/triggerfs-client" -help >/dev/null 2>&1; then
     link_programs || return
     say "Modules: this version is in $DIR already; nothing to do."
     return
   fi
   progress "Installing triggerFS into $DIR (this takes a minute) ..."
-  # No install script is needed: binaries for Linux come with the packages, and building them would take compilers.
-  [ -e "$DIR/package.json" ] || printf '{ "private": true }\n' >"$DIR/package.json" || return
-  cp "$PACKAGE" "$DIR/$name" && npm_run install --ignore-scripts --prefix "$DIR" "$DIR/$name" || return
-  (cd "$DIR" && node -e 'import("zeromq")') >"$WORK/zeromq.log" 2>&1 ||
+  install_package || return
+  (cd "$DIR/new" && node -e 'import("zeromq")') >"$WORK/zeromq.log" 2>&1 ||
     fail "ZeroMQ does not run on this machine:"$'\n'"$(tail -n 5 "$WORK/zeromq.log")" || return
-  write_wrappers && link_programs || return
-  find "$DIR" -maxdepth 1 -name 'triggerfs-*.tgz' ! -name "$name" -delete
+  # What was there is used until here, and stays when anything failed.
+  rm -rf "$DIR/triggerfs" && mv "$DIR/new" "$DIR/triggerfs" && write_wrappers && link_programs || return
   "$DIR/bin/triggerfs-client" -help >/dev/null || fail "what was installed into $DIR does not run" || return
+  printf '%s\n' "$hash" >"$DIR/installed"
   CHANGED=1
   say "Modules: installed into $DIR."
+}
+
+# The package and what it depends on, in the versions and with the contents that its lock file names, in DIR/new.
+# No install script is needed: binaries for Linux come with the packages, and building them would take compilers.
+install_package() {
+  local omit
+  rm -rf "$DIR/new" && mkdir -p "$DIR/new" && tar -xzf "$PACKAGE" -C "$DIR/new" --strip-components=1 --no-same-owner &&
+    cp "$DIR/new/dist/lock.json" "$DIR/new/package-lock.json" || fail "cannot unpack $PACKAGE into $DIR/new" || return
+  omit=$(npm config get omit 2>/dev/null)
+  # shellcheck disable=SC2046,SC2086 # One option a word.
+  npm_run ci --ignore-scripts --install-links --prefix "$DIR/new" $(printf -- '--omit=%s ' dev ${omit//,/ })
 }
 
 default_dir() {
@@ -479,7 +512,7 @@ write_wrappers() {
   if [[ $node == "$DIR"/node/* ]]; then own="PATH=\"$DIR/node/node_modules/.bin:\$PATH\" "; fi
   mkdir -p "$DIR/bin" || return
   while read -r name file; do
-    printf '#!/bin/sh\n# Written by install.sh of triggerFS.\n%sexec "%s" "%s/node_modules/triggerfs/%s" "$@"\n' \
+    printf '#!/bin/sh\n# Written by install.sh of triggerFS.\n%sexec "%s" "%s/triggerfs/%s" "$@"\n' \
       "$own" "$node" "$DIR" "$file" >"$DIR/bin/$name" && chmod 755 "$DIR/bin/$name" || return
   done < <(sed -n 's/^ *"\(triggerfs[a-z-]*\)": "\(dist[^"]*\)".*/\1 \2/p' "$WORK/package.json")
 }
@@ -798,7 +831,7 @@ service_worker() {
 unit_text() {
   # shellcheck disable=SC2016 # systemd puts in the folder.
   local text credentials='${CREDENTIALS_DIRECTORY}/triggerfs.toml'
-  text=$(<"$DIR/node_modules/triggerfs/systemd/triggerfs-$1.service")
+  text=$(<"$DIR/triggerfs/systemd/triggerfs-$1.service")
   if ! is_root; then
     text=$(sed -e '/^# system:/,/^# end/d' -e 's/^WantedBy=.*/WantedBy=default.target/' <<<"$text")
     credentials=$CONFIG
@@ -815,7 +848,7 @@ step_services() {
   choose_services || return
   DIR=${DIR:-$(default_dir)}
   absolute_path --dir "$DIR" && DIR=$ANSWER
-  [ -d "$DIR/node_modules/triggerfs/systemd" ] || fail "there are no modules in $DIR; install them first, or name their folder with --dir" || return
+  [ -d "$DIR/triggerfs/systemd" ] || fail "there are no modules in $DIR; install them first, or name their folder with --dir" || return
   service_config || return
   if is_root; then folder=/etc/systemd/system; else folder=${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user manager=(systemctl --user); fi
   folder=${UNIT_DIR:-$folder}

@@ -1,9 +1,9 @@
 /**
- * Builds dist/ and links our programs into node_modules/.bin, so that `npx triggerfs-client` works in a checkout.
+ * Builds dist/, puts the lock file into it and links our programs into node_modules/.bin, so that `npx triggerfs-client` works in a checkout.
  * npm runs it after `npm ci`, possibly with an older Node than the pinned one; hence plain JavaScript.
  */
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, lstatSync, mkdirSync, readFileSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -51,5 +51,14 @@ function link() {
   }
 }
 
+/** npm packs no package-lock.json, and install.sh needs it: an installation has what was tested, also deep down. */
+function lock() {
+  const file = join(root, 'package-lock.json');
+  if (!existsSync(file)) return;
+  mkdirSync(join(root, 'dist'), { recursive: true });
+  copyFileSync(file, join(root, 'dist', 'lock.json'));
+}
+
 build();
+lock();
 link();

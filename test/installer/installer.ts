@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { environment } from '../../runtime/environment.ts';
@@ -10,6 +10,17 @@ export const SCRIPT = join(packageRoot(), 'install.sh');
 
 /** A password that needs quoting in JSON, TOML and shells. */
 export const SECRET = 'it\'s a "good" pass\\word';
+
+/** Where npm gets packages from on this machine, whatever npm runs: the registry, and who vouches for it. */
+export function npmSettings(): Record<string, string> {
+  const settings = ['registry', 'cafile'].map((name) => {
+    const value = execFileSync('npm', ['config', 'get', name], { cwd: '/', encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+    return [`npm_config_${name}`, value] as const;
+  });
+  return Object.fromEntries(settings.filter(([, value]) => value !== '' && value !== 'null'));
+}
+
+let npm: Record<string, string> | null = null;
 
 /** How the installer ended; both streams together, as a person sees them. */
 export interface Installed {
@@ -49,6 +60,7 @@ export class Machine {
   /** Nothing of the person who runs the tests, but their npm cache and registry: what `npm ci` has fetched is not fetched again. */
   environment(extra: Readonly<Record<string, string>> = {}): Record<string, string> {
     const { home = '/', path } = environment();
+    npm ??= npmSettings();
     return {
       HOME: this.home,
       PATH: [this.#programs, dirname(process.execPath), path].join(delimiter),
@@ -57,6 +69,7 @@ export class Machine {
       npm_config_cache: join(home, '.npm'),
       npm_config_userconfig: join(home, '.npmrc'),
       npm_config_prefer_offline: 'true',
+      ...npm,
       // The embedded PostgreSQL is large, and no part of what is tested here.
       npm_config_omit: 'optional',
       ...extra,
