@@ -226,8 +226,9 @@ begin
       order by s.id;
 end $$;
 
--- Slots that a worker reports. Returns for each its place and whether it is new; those of schedules that the worker never held are not in the answer.
-create function triggerfs.report_fires(worker integer, fires jsonb) returns table (place integer, fresh boolean)
+-- Slots that a worker reports. Returns for each its place, whether it is new, and for the history whose schedule it is; those of schedules that the
+-- worker never held are not in the answer.
+create function triggerfs.report_fires(worker integer, fires jsonb) returns table (place integer, fresh boolean, caller text, "triggerId" integer)
   language plpgsql security definer set search_path = triggerfs, pg_temp as $$
 #variable_conflict use_column
 begin
@@ -250,9 +251,12 @@ begin
           last_outcome = n.outcome, last_item = coalesce(n.invocation, s.last_item)
         from newest n where s.id = n.schedule and (s.last_due_at is null or s.last_due_at < n.due_at)
     )
-    select g.place, exists (select from inserted i where i.schedule_id = g.schedule and i.due_at = to_timestamp(g.due / 1000.0))
-        or not exists (select from triggerfs.schedules s where s.id = g.schedule)
-      from given g order by g.place;
+    select g.place,
+        case when s.id is not null then exists (select from inserted i where i.schedule_id = g.schedule and i.due_at = to_timestamp(g.due / 1000.0))
+          else not exists (select from triggerfs.invocations i where i.id = g.invocation) end,
+        coalesce(u.identity, ''), s.trigger_id
+      from given g left join triggerfs.schedules s on s.id = g.schedule and s.team_id = g.team_id left join triggerfs.users u on u.id = s.owner_id
+      order by g.place;
 end $$;
 
 revoke execute on function triggerfs.follow_resident(), triggerfs.end_hold(), triggerfs.follow_worker(), triggerfs.close_hold(integer, integer, timestamptz),
