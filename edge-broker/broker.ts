@@ -4,6 +4,7 @@ import { configPath } from '../runtime/config/index.ts';
 import { Lifecycle, type Stoppable } from '../runtime/lifecycle.ts';
 import type { Logger } from '../runtime/logging.ts';
 import { createPool } from '../runtime/postgres/pool.ts';
+import { MasterKey, TeamKeys } from '../runtime/sealing/index.ts';
 import { BulkWriter } from './directory/bulk-writer.ts';
 import { Directory } from './directory/directory.ts';
 import { Doorbell } from './directory/doorbell.ts';
@@ -12,6 +13,9 @@ import { MaintenanceTurn } from './directory/maintenance-turn.ts';
 import { Registration } from './directory/registration.ts';
 import { Dispatcher } from './dispatch/dispatcher.ts';
 import { Gateway } from './gateway/gateway.ts';
+import { HistoryWriter } from './history/history-writer.ts';
+import { Recorder } from './history/recorder.ts';
+import { TeamSecrets } from './history/team-secrets.ts';
 import { loadIdentity } from './identity.ts';
 import { BrokerMetrics } from './metrics.ts';
 import { Admission } from './session/admission.ts';
@@ -41,6 +45,7 @@ export interface Broker extends Stoppable {
   /** Address of the HTTP gateway. */
   readonly gatewayUrl: string;
   readonly dispatcher: Dispatcher;
+  readonly history: HistoryWriter;
   readonly sessions: Sessions;
   readonly directory: Directory;
 }
@@ -58,7 +63,12 @@ export async function startBroker({ config, databaseUrl, log, onMaintenance }: B
     const pool = createPool({ url: databaseUrl, role: 'triggerfs_edge', max: 4, name: 'triggerfs-broker', log });
     lifecycle.add('database pool', () => pool.end());
     const directory = new Directory(pool, log);
-    const dispatcher = new Dispatcher(directory, section.settle);
+    const teamKeys = new TeamKeys(pool, await MasterKey.load(configPath(config, config.main.masterkey), pool));
+    const history = new HistoryWriter({ pool, brokerId: identity.id, secrets: new TeamSecrets(teamKeys, directory), log });
+    await history.start();
+    lifecycle.add('history', () => history.stop());
+    const dispatcher = new Dispatcher(directory, new Recorder(directory, history), section.settle);
+    history.relieved = dispatcher.creditReleased;
     const writer = new BulkWriter(pool, identity.id, dispatcher, log);
     const authenticator = new Authenticator(
       directory,
@@ -115,7 +125,7 @@ export async function startBroker({ config, databaseUrl, log, onMaintenance }: B
     lifecycle.add('sweeper', () => clearInterval(timer));
     writer.start();
     lifecycle.add('bulk writer', () => writer.stop());
-    const metrics = new BrokerMetrics({ dispatcher, sessions, transport, admission, gateway: () => gateway });
+    const metrics = new BrokerMetrics({ dispatcher, history, sessions, transport, admission, gateway: () => gateway });
     const gateway: Gateway = new Gateway({
       host: section.gateway_host,
       port: section.gateway_port,
@@ -149,6 +159,7 @@ export async function startBroker({ config, databaseUrl, log, onMaintenance }: B
       publicKey: identity.publicKey,
       gatewayUrl,
       dispatcher,
+      history,
       sessions,
       directory,
       stop: () => lifecycle.stop(),

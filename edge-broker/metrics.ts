@@ -1,6 +1,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { VERDICT_NAMES } from '../protocol/verdicts.ts';
 import type { Dispatcher } from './dispatch/dispatcher.ts';
+import type { HistoryWriter } from './history/history-writer.ts';
 import type { Admission } from './session/admission.ts';
 import type { Sessions } from './session/sessions.ts';
 import type { Transport } from './session/transport.ts';
@@ -8,6 +9,7 @@ import type { Transport } from './session/transport.ts';
 /** What is measured. */
 export interface MetricsParts {
   readonly dispatcher: Dispatcher;
+  readonly history: HistoryWriter;
   readonly sessions: Sessions;
   readonly transport: Transport;
   readonly admission: Admission;
@@ -22,6 +24,7 @@ export class BrokerMetrics {
   constructor(parts: MetricsParts) {
     collectDefaultMetrics({ register: this.#registry });
     this.#dispatch(parts.dispatcher);
+    this.#history(parts.history);
     this.#sessions(parts);
     this.#gauge('triggerfs_blocked_bytes', 'Bytes that wait for peers which read slowly.', () => parts.transport.blockedBytes);
     this.#gauge('triggerfs_gateway_sessions', 'Callers of the HTTP gateway with a session.', () => parts.gateway().sessions);
@@ -57,6 +60,22 @@ export class BrokerMetrics {
     });
   }
 
+  #history(history: HistoryWriter): void {
+    const { budget } = history;
+    const { counters } = budget;
+    this.#labelled('triggerfs_history_rows_total', 'Rows of the history that were written, by table.', 'table', () => ({
+      invocations: counters.invocations,
+      runs: counters.runs,
+      outputs: counters.outputs,
+    }));
+    this.#labelled('triggerfs_history_dropped_total', 'What is missing from the history: bytes of output, invocations.', 'what', () => ({
+      output_bytes: counters.droppedBytes,
+      invocations: counters.droppedInvocations,
+    }));
+    this.#gauge('triggerfs_history_lag_seconds', 'Age of the oldest thing that is not written yet.', () => history.lagMs / 1000);
+    this.#gauge('triggerfs_history_buffered_bytes', 'Bytes of history that wait in memory.', () => budget.buffered);
+  }
+
   #sessions({ sessions, admission }: MetricsParts): void {
     const { counters } = sessions;
     new Gauge({
@@ -74,6 +93,19 @@ export class BrokerMetrics {
     this.#counter('triggerfs_denied_records_total', 'Records that their sender had no right to send.', () => counters.denied);
     this.#counter('triggerfs_malformed_batches_total', 'Batches that do not follow the protocol.', () => counters.malformed);
     this.#counter('triggerfs_denied_connections_total', 'Connections without a channel key.', () => admission.denied);
+  }
+
+  #labelled(name: string, help: string, label: string, read: () => Readonly<Record<string, number>>): void {
+    new Counter({
+      name,
+      help,
+      labelNames: [label],
+      registers: [this.#registry],
+      collect(): void {
+        this.reset();
+        for (const [value, count] of Object.entries(read())) this.inc({ [label]: value }, count);
+      },
+    });
   }
 
   #gauge(name: string, help: string, read: () => number): void {

@@ -1,8 +1,18 @@
 import type { Pool } from 'pg';
+import type { HistoryLevel } from '../../protocol/history-level.ts';
 import { HTTP_DEFAULTS } from '../../protocol/http/gateway.ts';
 import type { FleetConfig } from './fleet.ts';
 import { loadHooks, readHttp } from './http-config.ts';
-import { type ApiTokenConfig, type MemberConfig, parseQuota, type ServiceConfig, type TeamConfig, type WorkerConfig } from './team.ts';
+import {
+  type ApiTokenConfig,
+  type MemberConfig,
+  parseQuota,
+  type RedactionConfig,
+  type ServiceConfig,
+  type TeamConfig,
+  type TriggerConfig,
+  type WorkerConfig,
+} from './team.ts';
 
 /** Versions of all teams (0 is the fleet). */
 export async function loadVersions(pool: Pool): Promise<Map<number, number>> {
@@ -21,16 +31,18 @@ export async function loadTeam(pool: Pool, teamId: number): Promise<TeamConfig |
   );
   const team = rows[0];
   if (team === undefined) return null;
-  const [members, workers, services, hooks, apiTokens, triggers] = await Promise.all([
+  const [members, workers, services, hooks, apiTokens, triggers, redactions] = await Promise.all([
     loadMembers(pool, teamId),
     loadWorkers(pool, teamId),
     loadServices(pool, teamId),
     loadHooks(pool, teamId),
     loadApiTokens(pool, teamId),
     loadTriggers(pool, teamId),
+    loadRedactions(pool, teamId),
   ]);
   for (const worker of workers.values()) services.set(worker.identity.toLowerCase(), workerAsService(teamId, worker));
-  return { id: teamId, name: team.name, version: Number(team.version ?? 0), members, workers, services, hooks, apiTokens, triggers };
+  const version = Number(team.version ?? 0);
+  return { id: teamId, name: team.name, version, members, workers, services, hooks, apiTokens, triggers, redactions };
 }
 
 /** Loads what concerns all teams. Channel and signing keys that have ended are left out. */
@@ -88,13 +100,15 @@ interface ServiceRow {
   readonly visibility: 'local' | 'team' | 'public';
   readonly owner_id: number | null;
   readonly plugins: string[] | null;
+  readonly history: HistoryLevel;
   readonly worker_ids: number[];
   readonly http: unknown;
 }
 
 async function loadServices(pool: Pool, teamId: number): Promise<Map<string, ServiceConfig>> {
   const { rows } = await pool.query<ServiceRow>(
-    `select s.id, s.name, s.algorithm, s.timeout_ms, s."window", s.max_errors, s.failover, s.queue_limit, s.visibility, s.owner_id, s.plugins, s.http,
+    `select s.id, s.name, s.algorithm, s.timeout_ms, s."window", s.max_errors, s.failover, s.queue_limit, s.visibility, s.owner_id, s.plugins, s.history,
+       s.http,
        coalesce(array_agg(m.worker_id order by m.position) filter (where m.worker_id is not null), '{}') as worker_ids
      from triggerfs.services s left join triggerfs.service_members m on m.team_id = s.team_id and m.service_id = s.id
      where s.team_id = $1 group by s.team_id, s.id`,
@@ -118,6 +132,7 @@ function serviceOf(teamId: number, row: ServiceRow): ServiceConfig {
     ownerId: row.owner_id,
     plugins: row.plugins === null ? null : new Set(row.plugins),
     workerIds: row.worker_ids,
+    history: row.history,
     http: readHttp(row.http),
   };
 }
@@ -138,6 +153,7 @@ function workerAsService(teamId: number, worker: WorkerConfig): ServiceConfig {
     ownerId: null,
     plugins: null,
     workerIds: [worker.id],
+    history: 'output',
     http: HTTP_DEFAULTS,
   };
 }
@@ -152,7 +168,16 @@ async function loadApiTokens(pool: Pool, teamId: number): Promise<Map<string, Ap
   );
 }
 
-async function loadTriggers(pool: Pool, teamId: number): Promise<Set<number>> {
-  const { rows } = await pool.query<{ id: number }>('select id from triggerfs.triggers where team_id = $1', [teamId]);
-  return new Set(rows.map((row) => row.id));
+async function loadTriggers(pool: Pool, teamId: number): Promise<Map<number, TriggerConfig>> {
+  const { rows } = await pool.query<{ id: number; history: HistoryLevel | null; service_id: number | null; plugin: string | null }>(
+    'select id, history, service_id, plugin from triggerfs.triggers where team_id = $1',
+    [teamId],
+  );
+  return new Map(
+    rows.map(({ id, history, service_id, plugin }) => [id, { history, service: service_id === null ? null : `s${service_id}`, plugin }]),
+  );
+}
+
+async function loadRedactions(pool: Pool, teamId: number): Promise<RedactionConfig[]> {
+  return (await pool.query<RedactionConfig>('select name, word from triggerfs.redactions where team_id = $1 order by name', [teamId])).rows;
 }

@@ -1,4 +1,5 @@
 import type { Algorithm } from '../../protocol/algorithms.ts';
+import type { HistoryLevel } from '../../protocol/history-level.ts';
 import type { HookSettings, HttpSettings } from '../../protocol/http/gateway.ts';
 
 /** A member of a team, as far as a broker must know. */
@@ -38,6 +39,8 @@ export interface ServiceConfig {
   readonly plugins: ReadonlySet<string> | null;
   /** Ids of the attached workers in attach order. */
   readonly workerIds: readonly number[];
+  /** What is kept of requests. */
+  readonly history: HistoryLevel;
   /** How it answers over HTTP. */
   readonly http: HttpSettings;
 }
@@ -61,6 +64,22 @@ export interface HookConfig {
   readonly secrets: readonly SealedSecret[];
 }
 
+/** A trigger file, as far as a broker must know. */
+export interface TriggerConfig {
+  /** What is kept of its messages; null for what the service keeps. */
+  readonly history: HistoryLevel | null;
+  /** `key` of the service and the plugin that it calls; null while it has none. */
+  readonly service: string | null;
+  readonly plugin: string | null;
+}
+
+/** A word of a team that must not be stored. */
+export interface RedactionConfig {
+  readonly name: string;
+  /** Sealed. */
+  readonly word: Buffer;
+}
+
 /** An API token; the key of the map it lives in is the hex SHA-256 of the token. */
 export interface ApiTokenConfig {
   readonly id: number;
@@ -82,8 +101,9 @@ export interface TeamConfig {
   /** By lower-case name. */
   readonly hooks: ReadonlyMap<string, HookConfig>;
   readonly apiTokens: ReadonlyMap<string, ApiTokenConfig>;
-  /** Ids of the triggers, for counting hits. */
-  readonly triggers: ReadonlySet<number>;
+  /** By id. */
+  readonly triggers: ReadonlyMap<number, TriggerConfig>;
+  readonly redactions: readonly RedactionConfig[];
 }
 
 /** Whether a service may be called without a token: it is public, and says which plugins may be called. */

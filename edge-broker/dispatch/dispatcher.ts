@@ -5,8 +5,10 @@ import { Verdict } from '../../protocol/verdicts.ts';
 import { SlotTable } from '../../runtime/wire/slot-table.ts';
 import type { Directory } from '../directory/directory.ts';
 import { timeoutOf } from '../directory/directory.ts';
+import type { Recorder } from '../history/recorder.ts';
 import type { Session } from '../session/session.ts';
 import { type BrokerVerdict, writeVerdict } from './answers.ts';
+import { CreditGate } from './credit-gate.ts';
 import { Invocation, type Run } from './invocation.ts';
 import { Placement } from './placement.ts';
 import { Resolver } from './resolver.ts';
@@ -41,13 +43,18 @@ export class Dispatcher {
   readonly #resolver: Resolver;
   readonly #runs = new SlotTable<Run>();
   readonly #placement: Placement;
+  readonly #recorder: Recorder;
+  readonly #gate: CreditGate;
   #now = Date.now();
 
   /** `settleMs`: how long after its start the broker waits for workers that it expects (they may still be reconnecting). */
-  constructor(directory: Directory, settleMs: number) {
+  constructor(directory: Directory, recorder: Recorder, settleMs: number) {
     this.#directory = directory;
     this.#resolver = new Resolver(directory);
-    this.#placement = new Placement(this.#runs, (run, given) => this.#finish(run, given), Date.now() + settleMs);
+    this.#recorder = recorder;
+    this.#gate = new CreditGate(recorder);
+    const finish = (run: Run, given: BrokerVerdict): void => this.#finish(run, given);
+    this.#placement = new Placement({ runs: this.#runs, finish, recorder, gate: this.#gate, settledAt: Date.now() + settleMs });
     directory.onChange((teamId) => this.#configChanged(teamId));
   }
 
@@ -70,6 +77,7 @@ export class Dispatcher {
   beginBatch(now: number): void {
     this.#now = now;
     this.#placement.now = now;
+    this.#recorder.now = now;
   }
 
   /** Must be called after records of a batch were handed in: gives waiting runs to workers that became free. */
@@ -87,6 +95,8 @@ export class Dispatcher {
     if (refusal !== null) return this.#refuse(session, call, refusal.code, refusal.detail);
     const target = (entry as RouteEntry).target(this.#directory.generation, this.#resolver.resolve);
     if (target.denied !== null) return this.#refuse(session, call, target.denied.code, target.denied.message);
+    if (target.history !== null && this.#recorder.full)
+      return this.#refuse(session, call, 'TFS_BUSY', 'the database does not keep up with the history of this service');
     const invocation = new Invocation({
       session,
       entry: entry as RouteEntry,
@@ -99,6 +109,7 @@ export class Dispatcher {
       resumed: (flags & RecordFlag.resume) !== 0,
     });
     invocation.deadline = this.#now + limitOf(invocation);
+    if (target.history !== null) invocation.record = this.#recorder.accepted(invocation, target.history);
     session.calls.set(call, invocation);
     this.#countHit((entry as RouteEntry).trigger, invocation);
     startInvocation(invocation, this.#placement, this.#directory, (given) => this.#endWithoutRun(invocation, given));
@@ -114,13 +125,15 @@ export class Dispatcher {
   credit(session: Session, call: number, worker: number, bytes: number): void {
     const invocation = session.calls.get(call);
     const run = invocation?.openRuns.find((candidate) => candidate.worker?.id === worker);
-    if (run !== undefined) grant(run, bytes);
+    if (run !== undefined) this.#gate.grant(run, bytes);
   }
 
   /** A worker's STARTED. */
   started(session: Session, number: number): void {
     const run = this.#runOf(session, number);
-    if (run !== undefined) run.started = true;
+    if (run === undefined) return;
+    run.started = true;
+    if (run.invocation.record !== null) this.#recorder.started(run);
   }
 
   /** A worker's OUTPUT: forwarded by copy, with the numbers replaced. */
@@ -132,7 +145,11 @@ export class Dispatcher {
     run.started = true;
     run.credit -= bytes;
     this.counters.outputBytes += bytes;
-    if (invocation.orphaned) return grant(run, bytes);
+    if (invocation.record !== null) {
+      const sequence = batch.readUInt32LE(start + Layout.output.sequence);
+      this.#recorder.output(run, (flags & RecordFlag.stderr) !== 0, sequence, batch, start + Layout.output.data, end);
+    }
+    if (invocation.orphaned) return this.#gate.grant(run, bytes);
     const { outbox } = invocation.session;
     const at = outbox.copy(RecordType.output, flags, batch, start, end);
     outbox.buffer.writeUInt32LE(invocation.call, at + Layout.output.call);
@@ -151,6 +168,7 @@ export class Dispatcher {
       if (!draining) return this.#placement.handBack(run);
       if (this.#placement.move(run, 'the worker is draining')) return;
     }
+    if (run.invocation.record !== null) this.#recorder.result(run, batch, start, end);
     const failed = verdict !== Verdict.ok;
     this.#close(run, failed, verdict, (last) => {
       const { outbox } = run.invocation.session;
@@ -188,7 +206,7 @@ export class Dispatcher {
     for (const invocation of [...session.calls.values()]) {
       invocation.orphaned = true;
       if (!invocation.detached) this.#cancelInvocation(invocation, 'the caller is gone');
-      else for (const run of invocation.openRuns) grant(run, LIMITS.maxCreditBytes);
+      else for (const run of invocation.openRuns) this.#gate.grant(run, LIMITS.maxCreditBytes);
     }
     for (const entry of session.routes.values()) this.routeClosed(entry);
     session.routes.clear();
@@ -219,7 +237,11 @@ export class Dispatcher {
     }
     this.#placement.sweep();
     this.#placement.pump();
+    this.#gate.release();
   }
+
+  /** The history has caught up: readers' credit that waited for it goes on its way. */
+  readonly creditReleased = (): void => this.#gate.release();
 
   #countHit(trigger: number, invocation: Invocation): void {
     if (trigger === 0 || invocation.resumed) return;
@@ -245,6 +267,7 @@ export class Dispatcher {
 
   #endWithoutRun(invocation: Invocation, given: BrokerVerdict): void {
     invocation.done = true;
+    if (invocation.record !== null) this.#recorder.done(invocation, given);
     invocation.session.calls.delete(invocation.call);
     this.counters.verdicts[given.verdict] = (this.counters.verdicts[given.verdict] as number) + 1;
     if (!invocation.orphaned) writeVerdict(invocation.session, invocation.call, 0, 0, given, true);
@@ -256,6 +279,7 @@ export class Dispatcher {
   }
 
   #finish(run: Run, given: BrokerVerdict): void {
+    if (run.invocation.record !== null && !run.ended) this.#recorder.ended(run, given);
     this.#close(run, given.verdict !== Verdict.ok, given.verdict, (last) => {
       const worker = run.worker?.id ?? run.only;
       writeVerdict(run.invocation.session, run.invocation.call, worker, run.attempt, given, last);
@@ -273,16 +297,16 @@ export class Dispatcher {
     if (failed) invocation.errors += 1;
     const next = takeNext(invocation);
     const last = invocation.openRuns.length === 0 && next.start.length === 0;
-    if (!invocation.orphaned) {
-      write(last && next.skip.length === 0);
-      next.skip.forEach((worker, index) => {
-        const detail = invocation.cancelled ? 'cancelled before its turn' : `not run: stopped after ${invocation.errors} error(s)`;
-        const final = last && index === next.skip.length - 1;
-        writeVerdict(invocation.session, invocation.call, worker, 0, { verdict: Verdict.cancelled, error: 'TFS_CANCELLED', detail }, final);
-      });
-    }
+    if (!invocation.orphaned) write(last && next.skip.length === 0);
+    next.skip.forEach((worker, index) => {
+      const detail = invocation.cancelled ? 'cancelled before its turn' : `not run: stopped after ${invocation.errors} error(s)`;
+      const given: BrokerVerdict = { verdict: Verdict.cancelled, error: 'TFS_CANCELLED', detail };
+      if (invocation.record !== null) this.#recorder.skipped(invocation, worker, given);
+      if (!invocation.orphaned) writeVerdict(invocation.session, invocation.call, worker, 0, given, last && index === next.skip.length - 1);
+    });
     if (last) {
       invocation.done = true;
+      if (invocation.record !== null) this.#recorder.done(invocation, null);
       invocation.session.calls.delete(invocation.call);
       if (invocation.entry.closed) this.routeClosed(invocation.entry);
     }
@@ -313,17 +337,6 @@ export class Dispatcher {
     }
     this.#placement.configChanged();
   }
-}
-
-function grant(run: Run, bytes: number): void {
-  const allowed = Math.min(bytes, Math.max(0, LIMITS.maxCreditBytes - run.credit));
-  if (allowed === 0 || run.worker === null || run.number === 0) return;
-  run.credit += allowed;
-  const { outbox } = run.worker.session;
-  const at = outbox.reserve(RecordType.credit, 0, Layout.credit.end);
-  outbox.buffer.writeUInt32LE(run.number, at + Layout.credit.call);
-  outbox.buffer.writeUInt32LE(0, at + Layout.credit.worker);
-  outbox.buffer.writeUInt32LE(allowed, at + Layout.credit.bytes);
 }
 
 function writeCancel(run: Run, flags: number): void {

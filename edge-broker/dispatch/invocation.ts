@@ -1,4 +1,5 @@
 import { INVOCATION_ID_BYTES, Layout } from '../../protocol/records.ts';
+import type { InvocationRecord, RunRecord } from '../history/history-records.ts';
 import type { Session } from '../session/session.ts';
 import type { RouteEntry } from './route-entry.ts';
 import type { ServiceState } from './service-state.ts';
@@ -39,6 +40,8 @@ export class Invocation {
   /** Serial services: workers still to come, in order. */
   remaining: number[] = [];
   errors = 0;
+  /** What the history keeps of it; null for nothing. */
+  record: InvocationRecord | null = null;
 
   constructor(init: {
     session: Session;
@@ -100,6 +103,10 @@ export class Run {
   /** When the broker ends it by itself, in milliseconds since 1970. */
   deadline = 0;
   handedAt = 0;
+  /** What the history keeps of it, once it has begun. */
+  record: RunRecord | null = null;
+  /** Credit of its reader that waits until the history has caught up. */
+  heldCredit = 0;
 
   constructor(invocation: Invocation, only: number) {
     this.invocation = invocation;

@@ -2,7 +2,9 @@ import { LIMITS } from '../../protocol/limits.ts';
 import { Layout, RecordType } from '../../protocol/records.ts';
 import { Verdict } from '../../protocol/verdicts.ts';
 import type { SlotTable } from '../../runtime/wire/slot-table.ts';
+import type { Recorder } from '../history/recorder.ts';
 import { type BrokerVerdict, writeManifest } from './answers.ts';
+import type { CreditGate } from './credit-gate.ts';
 import { type Invocation, Run } from './invocation.ts';
 import { pick } from './round-robin.ts';
 import type { ServiceState } from './service-state.ts';
@@ -10,6 +12,16 @@ import type { WorkerSession } from './worker-session.ts';
 
 /** Ends a run with a verdict of the broker's. */
 export type Finish = (run: Run, given: BrokerVerdict) => void;
+
+/** What a placement works with. */
+export interface PlacementParts {
+  readonly runs: SlotTable<Run>;
+  readonly finish: Finish;
+  readonly recorder: Recorder;
+  readonly gate: CreditGate;
+  /** Until then, in milliseconds since 1970, workers that are away are waited for. */
+  readonly settledAt: number;
+}
 
 const NOT_CHOSEN = [{ id: 0, identity: '' }];
 const MAX_ATTEMPTS = 16;
@@ -25,15 +37,19 @@ export class Placement {
   now = Date.now();
   readonly #runs: SlotTable<Run>;
   readonly #finish: Finish;
+  readonly #recorder: Recorder;
+  readonly #gate: CreditGate;
   readonly #settledAt: number;
   readonly #queues = new Set<ServiceState>();
   readonly #freed = new Set<WorkerSession>();
   #held: { run: Run; until: number }[] = [];
   #waiting = 0;
 
-  constructor(runs: SlotTable<Run>, finish: Finish, settledAt: number) {
+  constructor({ runs, finish, recorder, gate, settledAt }: PlacementParts) {
     this.#runs = runs;
     this.#finish = finish;
+    this.#recorder = recorder;
+    this.#gate = gate;
     this.#settledAt = settledAt;
   }
 
@@ -81,6 +97,7 @@ export class Placement {
     const service = run.invocation.service;
     const others = service.config.workerIds.some((id) => id !== lost.id && this.workers.get(id)?.accepting === true);
     if (!others) return false;
+    this.#recorder.moved(run, { verdict: Verdict.workerLost, error: 'TFS_WORKER_LOST', detail: `${reason}; the run was moved` });
     this.#free(run);
     run.previousWorker = lost.id;
     run.worker = null;
@@ -239,7 +256,7 @@ export class Placement {
     run.worker = worker;
     run.number = this.#runs.add(run);
     run.handedAt = this.now;
-    run.credit = Math.min(invocation.credit, LIMITS.maxCreditBytes);
+    run.credit = this.#gate.open(run);
     const timeoutMs = this.#timeLeft(invocation);
     run.deadline = this.now + timeoutMs;
     worker.running += 1;

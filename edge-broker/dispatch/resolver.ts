@@ -2,6 +2,7 @@ import { type ErrorCode, TriggerFsError } from '../../protocol/errors.ts';
 import { isArgumentName, isPluginName, parseServiceAddress } from '../../protocol/names.ts';
 import type { Directory } from '../directory/directory.ts';
 import { isAnonymous, type ServiceConfig, type TeamConfig } from '../directory/team.ts';
+import { historyRule } from '../history/history-rule.ts';
 import type { Principal } from '../session/session.ts';
 import type { RouteEntry, RouteTarget } from './route-entry.ts';
 import { ServiceState } from './service-state.ts';
@@ -21,7 +22,9 @@ export class Resolver {
   /** Resolves a route; never throws for what callers send. */
   readonly resolve = (entry: RouteEntry): RouteTarget => {
     try {
-      return { service: this.#state(this.#admit(entry)), denied: null };
+      const home = this.#home(entry.principal);
+      const service = this.#admit(entry, home);
+      return { service: this.#state(service), denied: null, history: historyRule(entry, service, home) };
     } catch (error) {
       const { code, message } = TriggerFsError.from(error);
       return { service: null, denied: { code, message } };
@@ -51,9 +54,8 @@ export class Resolver {
     return state;
   }
 
-  #admit(entry: RouteEntry): ServiceConfig {
+  #admit(entry: RouteEntry, home: TeamConfig): ServiceConfig {
     const { principal } = entry;
-    const home = this.#home(principal);
     const address = parseServiceAddress(entry.service);
     if (address === null) throw new TriggerFsError('TFS_BAD_NAME', `${quote(entry.service)} is not the name of a service`);
     if (!isPluginName(entry.plugin)) throw new TriggerFsError('TFS_BAD_NAME', `${quote(entry.plugin)} is not the name of a plugin`);

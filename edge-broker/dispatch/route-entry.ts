@@ -1,12 +1,14 @@
 import type { RouteOrigin } from '../../protocol/control.ts';
 import type { ErrorCode } from '../../protocol/errors.ts';
+import type { HistoryRule } from '../history/history-rule.ts';
 import type { Principal } from '../session/session.ts';
 import type { ServiceState } from './service-state.ts';
 import type { WorkerSession } from './worker-session.ts';
 
 /** Where a route leads: a service, or the reason why it leads nowhere. */
 export type RouteTarget =
-  | { readonly service: ServiceState; readonly denied: null }
+  /** `history`: what is kept of requests; null for nothing. */
+  | { readonly service: ServiceState; readonly denied: null; readonly history: HistoryRule | null }
   | { readonly service: null; readonly denied: { readonly code: ErrorCode; readonly message: string } };
 
 /**
@@ -22,6 +24,8 @@ export class RouteEntry {
   readonly trigger: number;
   /** Who asked for it, when the control-plane calls for them; null otherwise. */
   readonly origin: RouteOrigin | null;
+  /** The caller speaks HTTP with this broker's gateway. */
+  readonly http: boolean;
   /** Workers that know this route as a plan. */
   readonly workers = new Set<WorkerSession>();
   /** The caller does not use it any more; runs that were waiting may still need it. */
@@ -38,6 +42,7 @@ export class RouteEntry {
       trigger?: number | undefined;
       origin?: RouteOrigin | undefined;
     },
+    http: boolean,
   ) {
     this.principal = principal;
     this.service = rule.service;
@@ -45,6 +50,7 @@ export class RouteEntry {
     this.args = rule.args ?? {};
     this.trigger = rule.trigger ?? 0;
     this.origin = rule.origin ?? null;
+    this.http = http;
   }
 
   /** The target, resolved anew when the directory has changed since the last call. */

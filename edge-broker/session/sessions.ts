@@ -295,7 +295,7 @@ export class Sessions {
     if (!session.routes.has(route.route) && session.routes.size >= MAX_ROUTES)
       throw new MalformedBatchError(`more than ${MAX_ROUTES} routes`);
     this.#unroute(session, route.route);
-    session.routes.set(route.route, new RouteEntry(session.principal, route));
+    session.routes.set(route.route, new RouteEntry(session.principal, route, session.peer < 0));
   }
 
   #unroute(session: Session, number: number): void {

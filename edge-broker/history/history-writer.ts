@@ -1,0 +1,279 @@
+import type { Pool, PoolClient } from 'pg';
+import type { Logger } from '../../runtime/logging.ts';
+import { HISTORY_LIMIT_BYTES, HistoryBudget } from './budget.ts';
+import { HistoryBatch, ROW_BYTES } from './history-batch.ts';
+import type { InvocationRecord, RunRecord } from './history-records.ts';
+import { alignRuns } from './repeated-runs.ts';
+import type { TeamSecrets } from './team-secrets.ts';
+
+const INTERVAL_MS = 250;
+/** So much is written without waiting for the interval. */
+const SOON_BYTES = 2 * 1024 * 1024;
+const RETRY_MS = 1_000;
+const STALL_MS = 5_000;
+const STOP_MS = 5_000;
+const NO_PARTITION = '23514';
+/** SQLSTATE classes of mistakes in the data or in us: trying again would fail again. */
+const HOPELESS = /^(22|23|42|0A)/;
+const HOPELESS_TRIES = 3;
+
+/** Options of `HistoryWriter`. */
+export interface HistoryWriterOptions {
+  readonly pool: Pool;
+  /** A UUID. */
+  readonly brokerId: string;
+  readonly secrets: TeamSecrets;
+  readonly log: Logger;
+  /** Default: HISTORY_LIMIT_BYTES. */
+  readonly limitBytes?: number;
+}
+
+/**
+ * Writes what the recorder hands over, in bulk: records and output wait in memory until the next flush.
+ *
+ *   idle ──something changed──▶ waiting (250 ms, or 2 MiB) ──▶ flushing ──stored──▶ idle | waiting
+ *                                                                └─failed──▶ failing ──retry each second──▶ flushing
+ *
+ * One flush at a time. A batch that failed is kept and tried again, so that nothing is lost and the order stays.
+ */
+export class HistoryWriter {
+  readonly budget: HistoryBudget;
+  /** Called when waiting readers may go on. */
+  relieved: () => void = () => undefined;
+  readonly #pool: Pool;
+  readonly #brokerId: Buffer;
+  readonly #secrets: TeamSecrets;
+  readonly #log: Logger;
+  #invocations: InvocationRecord[] = [];
+  #runs: RunRecord[] = [];
+  #batch: HistoryBatch | null = null;
+  #batchSince = 0;
+  #dirtySince = 0;
+  #hopeless = 0;
+  #timer: NodeJS.Timeout | null = null;
+  #timerAt = 0;
+  #flushing: Promise<void> | null = null;
+  #stopping = false;
+
+  constructor({ pool, brokerId, secrets, log, limitBytes = HISTORY_LIMIT_BYTES }: HistoryWriterOptions) {
+    this.#pool = pool;
+    this.#brokerId = Buffer.from(brokerId.replaceAll('-', ''), 'hex');
+    this.#secrets = secrets;
+    this.#log = log;
+    this.budget = new HistoryBudget(limitBytes);
+  }
+
+  /** Age of the oldest thing that is not stored, in milliseconds. */
+  get lagMs(): number {
+    const since = this.#batchSince || this.#dirtySince;
+    return since === 0 ? 0 : Date.now() - since;
+  }
+
+  /** Makes the partitions of the coming days; without the database that is left for the first flush. */
+  async start(): Promise<void> {
+    try {
+      await this.#pool.query('select triggerfs.make_history_partitions()');
+    } catch (err) {
+      this.#log.warn({ err }, 'cannot make the partitions of the history yet');
+    }
+  }
+
+  /** Stores what waits, as far as the database takes it within five seconds. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    const limit = Date.now() + STOP_MS;
+    while ((this.#pending || this.#flushing !== null) && Date.now() < limit) {
+      await this.flush();
+      if (this.budget.failing) await new Promise((resolve) => setTimeout(resolve, RETRY_MS / 4));
+    }
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    if (this.#pending) this.#log.error(`${this.budget.buffered} bytes of history could not be stored`);
+  }
+
+  /** An invocation was accepted or has ended. */
+  invocationChanged(record: InvocationRecord): void {
+    if (record.dirty) return;
+    record.dirty = true;
+    this.#invocations.push(record);
+    record.memory = ROW_BYTES + (record.payload?.length ?? 0);
+    this.#grow(record.memory);
+  }
+
+  /** A run has begun or ended. */
+  runChanged(record: RunRecord): void {
+    record.rowDirty = true;
+    this.#touch(record);
+  }
+
+  /** Output was added to a run, which takes so many bytes more of memory. */
+  outputAdded(record: RunRecord, bytes: number): void {
+    this.budget.buffered += bytes;
+    this.#touch(record);
+    if (this.budget.buffered > SOON_BYTES) this.#schedule(0);
+  }
+
+  /** Stores what waits now. Never throws. */
+  flush(): Promise<void> {
+    this.#flushing ??= this.#flushAll().finally(() => {
+      this.#flushing = null;
+    });
+    return this.#flushing;
+  }
+
+  get #pending(): boolean {
+    return this.#batch !== null || this.#invocations.length > 0 || this.#runs.length > 0;
+  }
+
+  #touch(record: RunRecord): void {
+    if (record.dirty) return;
+    record.dirty = true;
+    record.invocation.dirtyRuns += 1;
+    this.#runs.push(record);
+    this.#grow(ROW_BYTES);
+  }
+
+  #grow(bytes: number): void {
+    this.budget.buffered += bytes;
+    if (this.#dirtySince === 0) this.#dirtySince = Date.now();
+    this.#schedule(this.budget.buffered > SOON_BYTES ? 0 : INTERVAL_MS);
+  }
+
+  #schedule(delayMs: number): void {
+    if (this.#flushing !== null) return;
+    const at = Date.now() + delayMs;
+    if (this.#timer !== null) {
+      if (this.#timerAt <= at || this.budget.failing) return;
+      clearTimeout(this.#timer);
+    }
+    this.#timerAt = at;
+    this.#timer = setTimeout(() => {
+      this.#timer = null;
+      void this.flush();
+    }, delayMs);
+  }
+
+  async #flushAll(): Promise<void> {
+    const stall = setTimeout(() => this.#setFailing(true), STALL_MS);
+    try {
+      while (await this.#flushOnce()) {
+        stall.refresh();
+        this.#setFailing(false);
+        this.relieved();
+        if (this.budget.buffered < SOON_BYTES) break;
+      }
+    } catch (err) {
+      if (!this.budget.failing) this.#log.warn({ err }, 'cannot write the history, trying again');
+      this.#setFailing(true);
+    } finally {
+      clearTimeout(stall);
+      setImmediate(() => {
+        if (this.#pending) this.#schedule(this.budget.failing ? RETRY_MS : INTERVAL_MS);
+      });
+    }
+  }
+
+  /** Writes one batch; false when there is nothing that can be written yet. */
+  async #flushOnce(): Promise<boolean> {
+    if (this.#batch === null) {
+      await this.#secrets.prepare(new Set([...this.#runs.map(({ invocation }) => invocation), ...this.#invocations].map(teamOf)));
+      await alignRuns(this.#pool, this.#runs, this.#stopping);
+      const batch = this.#take();
+      if (batch.empty) return false;
+      await batch.encode(this.#brokerId);
+      this.#batch = batch;
+    }
+    await this.#store(this.#batch);
+    const { rows } = this.#batch;
+    const { counters } = this.budget;
+    counters.invocations += rows.invocations;
+    counters.runs += rows.runs;
+    counters.outputs += rows.outputs;
+    this.#forget(this.#batch);
+    return true;
+  }
+
+  /** Chooses what the next batch holds. Runs come first: an invocation waits until all that is known of its runs goes with it. */
+  #take(): HistoryBatch {
+    const batch = new HistoryBatch(this.#secrets);
+    this.#batchSince = this.#dirtySince;
+    const runs = this.#runs;
+    this.#runs = [];
+    for (const record of runs) {
+      if (this.#dropped(record.invocation, ROW_BYTES + record.output.memory)) continue;
+      if (batch.full || !this.#ready(record.invocation) || record.skip === null || batch.hasRun(record)) {
+        this.#runs.push(record);
+        continue;
+      }
+      record.dirty = false;
+      record.invocation.dirtyRuns -= 1;
+      batch.addRun(record);
+    }
+    const invocations = this.#invocations;
+    this.#invocations = [];
+    for (const record of invocations) {
+      if (this.#dropped(record, record.memory)) continue;
+      const waits = record.endedAt !== null && record.dirtyRuns > 0;
+      if (batch.full || waits || !this.#ready(record) || batch.hasInvocation(record)) {
+        this.#invocations.push(record);
+        continue;
+      }
+      record.dirty = false;
+      batch.addInvocation(record);
+    }
+    this.#dirtySince = this.#runs.length + this.#invocations.length === 0 ? 0 : this.#batchSince;
+    if (batch.empty) this.#batchSince = 0;
+    return batch;
+  }
+
+  #ready(record: InvocationRecord): boolean {
+    return this.#secrets.get(record.rule.teamId) !== undefined;
+  }
+
+  /** Whether the team of a record is gone, so that nobody can ever read it. */
+  #dropped(record: InvocationRecord, bytes: number): boolean {
+    if (!this.#secrets.gone(record.rule.teamId)) return false;
+    this.budget.buffered -= bytes;
+    return true;
+  }
+
+  async #store(batch: HistoryBatch): Promise<void> {
+    let client: PoolClient | null = null;
+    try {
+      client = await this.#pool.connect();
+      await batch.store(client);
+      client.release();
+    } catch (error) {
+      client?.release(true);
+      await this.#failed(batch, error as Error & { code?: string });
+      throw error;
+    }
+  }
+
+  async #failed(batch: HistoryBatch, error: Error & { code?: string }): Promise<void> {
+    if (!HOPELESS.test(error.code ?? '')) return;
+    if (error.code === NO_PARTITION) await this.start();
+    this.#hopeless += 1;
+    if (this.#hopeless < HOPELESS_TRIES) return;
+    this.#log.error({ err: error }, `${batch.rows.invocations} invocation(s) of the history cannot be stored and are dropped`);
+    this.budget.counters.droppedInvocations += batch.rows.invocations;
+    this.#forget(batch);
+  }
+
+  #forget(batch: HistoryBatch): void {
+    this.budget.buffered -= batch.bytes;
+    this.#batch = null;
+    this.#batchSince = 0;
+    this.#hopeless = 0;
+  }
+
+  #setFailing(failing: boolean): void {
+    if (this.budget.failing === failing) return;
+    this.budget.failing = failing;
+    if (failing) this.relieved();
+    else this.#log.info('the history is written again');
+  }
+}
+
+function teamOf({ rule }: InvocationRecord): number {
+  return rule.teamId;
+}
