@@ -48,6 +48,9 @@ const PREPARE = `
     select v.id, 9000, v.path, u.id from (values (9001, '/d1'), (9002, '/empty')) v (id, path), triggerfs.users u where u.identity = 'admin-a' on conflict do nothing;
   insert into triggerfs.triggers (id, team_id, directory_id, name, owner_id) overriding system value
     select 9001, 9000, 9001, 't1', u.id from triggerfs.users u where u.identity = 'admin-a' on conflict do nothing;
+  delete from triggerfs.schedules where id <> 9001;
+  insert into triggerfs.schedules (id, team_id, name, cron, service, plugin, enabled, owner_id) overriding system value
+    select 9001, 9000, 'c1', '@yearly', 's1', 'echo', false, u.id from triggerfs.users u where u.identity = 'admin-a' on conflict do nothing;
   insert into triggerfs.api_tokens (id, team_id, user_id, name, token_hash) overriding system value
     select 9001, 9000, u.id, 'k1', sha256('k1') from triggerfs.users u where u.identity = 'admin-a' on conflict do nothing;
   insert into triggerfs.invites (id, team_id, user_id, role, invited_by) overriding system value
@@ -106,6 +109,15 @@ const REQUESTS: Readonly<Record<string, { readonly path?: string; readonly body?
   'POST /v1/triggers': { body: { path: '/d1/fresh' } },
   'PATCH /v1/triggers/:name': { path: '%2Fd1%2Ft1', body: { description: 'x' } },
   'DELETE /v1/triggers/:name': { path: '%2Fd1%2Ft1' },
+  'GET /v1/schedules/:name': { path: 'c1' },
+  'GET /v1/schedules/:name/preview': { path: 'c1' },
+  'GET /v1/schedules/:name/fires': { path: 'c1' },
+  'POST /v1/schedules': { body: { name: 'fresh' } },
+  'PATCH /v1/schedules/:name': { path: 'c1', body: { description: 'x' } },
+  'DELETE /v1/schedules/:name': { path: 'c1' },
+  'POST /v1/schedules/:name/run': { path: 'c1' },
+  'POST /v1/schedules/:name/pause': { path: 'c1', body: {} },
+  'POST /v1/schedules/:name/resume': { path: 'c1' },
   'POST /v1/tokens': { body: { name: 'fresh' } },
   'DELETE /v1/tokens/:name': { path: 'k1' },
   'POST /v1/configuration/check': { body: { commands: ['set workers w1 description "x"'] } },
