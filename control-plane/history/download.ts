@@ -86,26 +86,29 @@ export class Download {
     }
   }
 
-  /** Pieces and where they begin. Whole blocks before `start` are skipped where sizes are known without opening them. */
+  /** Pieces and where they begin. What is in front of `start` is skipped where sizes are known without opening blocks. */
   async *#pieces(start: number): AsyncGenerator<{ at: number; data: Buffer }, void, undefined> {
-    const { place, stream } = this.#selection;
+    const skips = this.#selection.stream === undefined;
     let at = 0;
     for (const extent of this.#extents) {
-      const known = stream === undefined;
-      if (known && at + extent.bytes <= start) {
+      if (skips && at + extent.bytes <= start) {
         at += extent.bytes;
         continue;
       }
-      const first = known && start > at ? await this.#blockAt(extent, start - at) : { block: 0, before: 0 };
+      const first = skips && start > at ? await this.#blockAt(extent, start - at) : { block: 0, before: 0 };
       at += first.before;
-      for (let block = first.block; block < extent.blocks; block += BLOCKS) {
-        for (const row of await this.#blocks(extent, block)) {
-          for (const piece of await openBlock(this.#keys, place, row)) {
-            if (stream !== undefined && piece.stream !== stream) continue;
-            yield { at, data: piece.data };
-            at += piece.data.length;
-          }
-        }
+      for await (const data of this.#piecesFrom(extent, first.block)) {
+        yield { at, data };
+        at += data.length;
+      }
+    }
+  }
+
+  async *#piecesFrom(extent: Extent, first: number): AsyncGenerator<Buffer, void, undefined> {
+    const { place, stream } = this.#selection;
+    for (let block = first; block < extent.blocks; block += BLOCKS) {
+      for (const row of await this.#blocks(extent, block)) {
+        for (const piece of await openBlock(this.#keys, place, row)) if (stream === undefined || piece.stream === stream) yield piece.data;
       }
     }
   }

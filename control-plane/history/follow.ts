@@ -6,6 +6,7 @@ import type { KeyRing } from '../../runtime/sealing/index.ts';
 import { type BlockRow, openBlock, type Piece } from './blocks.ts';
 import type { Page } from './page.ts';
 import type { Position } from './position.ts';
+import { type QueuedInvocation, summaryOfQueued } from './queued.ts';
 import { type InvocationRow, type RunRow, summaryOf } from './repository.ts';
 import { markOf, type TailReader } from './tail.ts';
 
@@ -15,8 +16,8 @@ export interface FollowStep {
   readonly cursor: string | null;
 }
 
-/** What there is of an invocation: a page of it, or that it waits for its turn. */
-export type Look = { readonly page: Page; readonly waits: null } | { readonly page: null; readonly waits: HistoryItem };
+/** What there is of an invocation: a page of it, or what the queue knows while it waits for its turn, or when it never got one. */
+export type Look = { readonly page: Page; readonly waits: null } | { readonly page: null; readonly waits: QueuedInvocation };
 
 /** What a follower works with. Times are milliseconds. */
 export interface FollowParts {
@@ -62,12 +63,10 @@ export class Follow {
   async *events(first: Look): AsyncGenerator<FollowStep, void, undefined> {
     const { tail } = this.#parts;
     for (let look: Look | null = first; look !== null; look = yield* this.#look()) {
-      if (look.page === null) yield* this.#tell(look.waits);
-      else {
-        yield* this.#page(look.page);
-        if (this.#position.ended) return;
-        if (look.page.more) continue;
-      }
+      if (look.page === null) yield* this.#queued(look.waits);
+      else yield* this.#page(look.page);
+      if (this.#position.ended) return;
+      if (look.page?.more === true) continue;
       if (tail === null || !(yield* this.#live(tail))) return;
     }
   }
@@ -112,8 +111,12 @@ export class Follow {
     for (const run of runs) if (run.verdict !== null) yield* this.#verdict(run);
     this.#mark = markOf(true, runs.filter((run) => run.verdict !== null).length, invocation.verdict !== null);
     if (invocation.verdict === null) return;
-    this.#position.end();
-    yield { event: doneOf(invocation, runs), cursor: this.#position.toString() };
+    yield this.#done(invocation, runs);
+  }
+
+  *#queued(queued: QueuedInvocation): Generator<FollowStep, void, undefined> {
+    yield* this.#tell(summaryOfQueued(queued));
+    if (queued.state === 'done') yield this.#done(queued, []);
   }
 
   *#tell(item: HistoryItem): Generator<FollowStep, void, undefined> {
@@ -154,6 +157,20 @@ export class Follow {
     });
   }
 
+  #done({ verdict, exitCode, error, detail, durationMs }: InvocationRow | QueuedInvocation, runs: readonly RunRow[]): FollowStep {
+    this.#position.end();
+    return this.#step({
+      event: 'done',
+      verdict: verdict ?? 'failed',
+      exitCode: exitCode ?? 0,
+      runs: runs.filter((run) => run.worker !== '').length,
+      durationMs: durationMs ?? 0,
+      error,
+      detail,
+      hint: error !== null && Object.hasOwn(ERRORS, error) ? ERRORS[error as ErrorCode].hint : null,
+    });
+  }
+
   #advance({ workerId, attempt }: BlockRow, block: number, piece: number): void {
     this.#position.advance(workerId, attempt, { block, piece, ended: false });
   }
@@ -174,17 +191,4 @@ export class Follow {
 function outputOf({ worker, attempt }: BlockRow, { stream, sequence, at, data }: Piece): HistoryEvent {
   const body = isUtf8(data) ? { data: data.toString('utf8') } : { data: data.toString('base64'), encoding: 'base64' as const };
   return { event: 'output', worker, attempt, stream, sequence, at: at.toISOString(), ...body };
-}
-
-function doneOf({ verdict, exitCode, error, detail, durationMs }: InvocationRow, runs: readonly RunRow[]): HistoryEvent {
-  return {
-    event: 'done',
-    verdict: verdict ?? 'failed',
-    exitCode: exitCode ?? 0,
-    runs: runs.filter((run) => run.worker !== '').length,
-    durationMs: durationMs ?? 0,
-    error,
-    detail,
-    hint: error !== null && Object.hasOwn(ERRORS, error) ? ERRORS[error as ErrorCode].hint : null,
-  };
 }

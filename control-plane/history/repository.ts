@@ -28,6 +28,7 @@ export interface HistoryRow extends HistoryItem {
 export type InvocationRow = Omit<HistoryInvocation, 'runs' | 'queue' | 'outputKept'> & {
   readonly day: string;
   readonly itemId: string | null;
+  readonly triggerId: number | null;
 };
 
 /** Run of an invocation, and how its output is found. */
@@ -77,8 +78,8 @@ export async function findInvocation(tx: Transaction, principal: Principal, id: 
   leaveOut(await hiddenFrom(tx, principal), found, 'i.service', 'i.accepted_at');
   const columns = summary(found.bind(principal.id), found.bind(isAdmin(principal)));
   const [row] = await tx.rows<InvocationRow>(
-    `select ${columns}, i.item_id as "itemId", i.args, i.timeout_ms as "timeoutMs", ${iso('i.deadline_at')} as "deadlineAt", i.expected,
-       coalesce(i.detail, '') as detail, i.payload_bytes as "payloadBytes", i.payload is not null as replayable
+    `select ${columns}, i.item_id as "itemId", i.trigger_id as "triggerId", i.args, i.timeout_ms as "timeoutMs", ${iso('i.deadline_at')} as "deadlineAt", i.expected,
+       coalesce(i.detail, '') as detail, i.payload_bytes as "payloadBytes", (i.payload is not null or i.payload_bytes = 0) as replayable
      from triggerfs.invocations i where ${found.sql}`,
     found.values,
   );

@@ -2,8 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from '../../runtime/logging.ts';
 import type { Database } from '../database.ts';
 import type { BlockRow } from './blocks.ts';
+import type { HistoryMetrics } from './history-metrics.ts';
 import type { Position } from './position.ts';
-import { markOf, type News, Tail, type TailReader } from './tail.ts';
+import { type Followed, markOf, type News, Tail, type TailReader } from './tail.ts';
 
 /** At most four looks a second, however many follow. */
 const PERIOD_MS = 250;
@@ -25,25 +26,28 @@ interface FollowedRow extends BlockRow {
 export class Tails {
   readonly #database: Database;
   readonly #log: Logger;
+  readonly #metrics: HistoryMetrics | null;
   readonly #tails = new Map<string, Tail>();
   readonly #ending = new AbortController();
   #loop: Promise<void> | null = null;
   /** Who comes first takes turns, so that a loud invocation does not silence the others. */
   #turn = 0;
 
-  constructor(database: Database, log: Logger) {
+  /** `metrics`: null for none. */
+  constructor(database: Database, log: Logger, metrics: HistoryMetrics | null) {
     this.#database = database;
     this.#log = log;
+    this.#metrics = metrics;
   }
 
   /** Begins to follow; nothing that comes after this is missed. Leave with `leave`. */
-  join(teamId: number, id: string, worker: string | null): TailReader {
+  join(what: Followed): TailReader {
     // Readers of different runs have different positions, so they do not share.
-    const key = `${teamId} ${id} ${worker ?? ''}`;
+    const key = `${what.teamId} ${what.id} ${what.worker ?? ''}`;
     let tail = this.#tails.get(key);
     if (tail === undefined) {
       const made = new Tail(
-        { teamId, id, worker },
+        what,
         () => this.#start(),
         () => {
           if (made.isEmpty) this.#tails.delete(key);
@@ -112,8 +116,10 @@ export class Tails {
     for (const row of rows) {
       const entry = news[row.place - 1];
       if (entry === undefined) continue;
-      if (row.ended === null) entry.blocks.push(row);
-      else entry.mark = markOf(row.found === true, row.ended, row.done === true);
+      if (row.ended === null) {
+        entry.blocks.push(row);
+        this.#metrics?.seen(row.at);
+      } else entry.mark = markOf(row.found === true, row.ended, row.done === true);
     }
     for (const [index, tail] of tails.entries()) tail.offer(news[index] as News);
   }

@@ -133,8 +133,8 @@ export const HistoryInvocation = Type.Object({
   deadlineAt: orNull(Timestamp),
   /** Runs that are expected; null when that is not known yet. */
   expected: orNull(Type.Integer()),
-  /** Size of the input. */
-  payloadBytes: Type.Integer(),
+  /** Size of the input; null before its turn. */
+  payloadBytes: orNull(Type.Integer()),
   /** Whether the input was kept, so that it can be replayed. */
   replayable: Type.Boolean(),
   /** Whether any of its output is kept. */
