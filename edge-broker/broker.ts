@@ -18,6 +18,8 @@ import { Recorder } from './history/recorder.ts';
 import { TeamSecrets } from './history/team-secrets.ts';
 import { loadIdentity } from './identity.ts';
 import { BrokerMetrics } from './metrics.ts';
+import { FireWriter } from './schedules/fire-writer.ts';
+import { ResidentDesk } from './schedules/resident-desk.ts';
 import { Admission } from './session/admission.ts';
 import { Authenticator } from './session/authenticator.ts';
 import { Sessions } from './session/sessions.ts';
@@ -64,7 +66,8 @@ export async function startBroker({ config, databaseUrl, log, onMaintenance }: B
     lifecycle.add('database pool', () => pool.end());
     const directory = new Directory(pool, log);
     const teamKeys = new TeamKeys(pool, await MasterKey.load(configPath(config, config.main.masterkey), pool));
-    const history = new HistoryWriter({ pool, brokerId: identity.id, secrets: new TeamSecrets(teamKeys, directory), log });
+    const secrets = new TeamSecrets(teamKeys, directory);
+    const history = new HistoryWriter({ pool, brokerId: identity.id, secrets, log });
     await history.start();
     lifecycle.add('history', () => history.stop());
     const dispatcher = new Dispatcher(directory, new Recorder(directory, history), section.settle);
@@ -74,6 +77,8 @@ export async function startBroker({ config, databaseUrl, log, onMaintenance }: B
       directory,
       throttle(1_000, () => void directory.sync().catch(() => undefined)),
     );
+    const fires = new FireWriter({ pool, brokerId: identity.id, directory, secrets, log });
+    const residents = new ResidentDesk({ pool, directory, writer: fires, log });
     const context = new Context({ blocky: false });
     const admission = new Admission(context, (key) => (directory.fleet.channelKeys.get(key) ?? 0) > Date.now(), log);
     const transport: Transport = new Transport(
@@ -92,6 +97,7 @@ export async function startBroker({ config, databaseUrl, log, onMaintenance }: B
       dispatcher,
       authenticator,
       openOutbox: (routingId) => transport.outbox(routingId),
+      residents,
       presenceChanged: writer.presenceChanged,
       log,
     });
@@ -148,7 +154,7 @@ export async function startBroker({ config, databaseUrl, log, onMaintenance }: B
     );
     await registration.start();
     lifecycle.add('registration', () => registration.stop());
-    const doorbell = new Doorbell({ url: databaseUrl, ring: () => directory.sync(), log });
+    const doorbell = new Doorbell({ url: databaseUrl, ring: () => directory.sync().then(() => residents.synced()), log });
     doorbell.start();
     lifecycle.add('doorbell', () => doorbell.stop());
     lifecycle.add('sessions', () => drain({ registration, gateway, sessions, dispatcher, transport, limitMs: section.drain, log }));

@@ -31,7 +31,7 @@ export async function loadTeam(pool: Pool, teamId: number): Promise<TeamConfig |
   );
   const team = rows[0];
   if (team === undefined) return null;
-  const [members, workers, services, hooks, apiTokens, triggers, redactions] = await Promise.all([
+  const [members, workers, services, hooks, apiTokens, triggers, redactions, residents] = await Promise.all([
     loadMembers(pool, teamId),
     loadWorkers(pool, teamId),
     loadServices(pool, teamId),
@@ -39,10 +39,11 @@ export async function loadTeam(pool: Pool, teamId: number): Promise<TeamConfig |
     loadApiTokens(pool, teamId),
     loadTriggers(pool, teamId),
     loadRedactions(pool, teamId),
+    loadResidents(pool, teamId),
   ]);
   for (const worker of workers.values()) services.set(worker.identity.toLowerCase(), workerAsService(teamId, worker));
   const version = Number(team.version ?? 0);
-  return { id: teamId, name: team.name, version, members, workers, services, hooks, apiTokens, triggers, redactions };
+  return { id: teamId, name: team.name, version, members, workers, services, hooks, apiTokens, triggers, redactions, residents };
 }
 
 /** Loads what concerns all teams. Channel and signing keys that have ended are left out. */
@@ -176,6 +177,14 @@ async function loadTriggers(pool: Pool, teamId: number): Promise<Map<number, Tri
   return new Map(
     rows.map(({ id, history, service_id, plugin }) => [id, { history, service: service_id === null ? null : `s${service_id}`, plugin }]),
   );
+}
+
+async function loadResidents(pool: Pool, teamId: number): Promise<Map<number, number>> {
+  const { rows } = await pool.query<{ worker_id: number; n: number }>(
+    'select worker_id, count(*)::integer as n from triggerfs.schedule_holds where team_id = $1 and closed_at is null group by worker_id',
+    [teamId],
+  );
+  return new Map(rows.map((row) => [row.worker_id, row.n]));
 }
 
 async function loadRedactions(pool: Pool, teamId: number): Promise<RedactionConfig[]> {

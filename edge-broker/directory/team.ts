@@ -104,6 +104,8 @@ export interface TeamConfig {
   /** By id. */
   readonly triggers: ReadonlyMap<number, TriggerConfig>;
   readonly redactions: readonly RedactionConfig[];
+  /** Schedules that workers keep or have not let go yet: how many, by the worker's id. */
+  readonly residents: ReadonlyMap<number, number>;
 }
 
 /** Whether a service may be called without a token: it is public, and says which plugins may be called. */

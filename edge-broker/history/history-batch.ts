@@ -104,12 +104,17 @@ export class HistoryBatch {
   async store(client: PoolClient): Promise<void> {
     await client.query('begin; set local synchronous_commit = off');
     try {
-      for (const { name, text, values } of this.#statements) await client.query({ name, text, values: [...values] });
+      await this.write(client);
       await client.query('commit');
     } catch (error) {
       await client.query('rollback').catch(() => undefined);
       throw error;
     }
+  }
+
+  /** Writes everything in the transaction of the client. */
+  async write(client: PoolClient): Promise<void> {
+    for (const { name, text, values } of this.#statements) await client.query({ name, text, values: [...values] });
   }
 
   #addBlock(run: RunRecord, block: Block): void {

@@ -53,7 +53,12 @@ export class ResidentDesk {
   keep(worker: WorkerSession, keep: Keep): void {
     const known = new Map(keep.schedules.map(({ schedule, generation, version }) => [schedule, `${generation}/${version}`]));
     const resident = this.#residents.get(worker);
-    const state = { listed: -1, waitsUntil: Number.POSITIVE_INFINITY, reading: resident?.reading ?? false, again: resident?.again ?? false };
+    const state = {
+      listed: -1,
+      waitsUntil: Number.POSITIVE_INFINITY,
+      reading: resident?.reading ?? false,
+      again: resident?.again ?? false,
+    };
     const fresh: Resident = { worker, keep, known, writing: false, ...state };
     if (resident === undefined) this.#residents.set(worker, fresh);
     else {

@@ -1,14 +1,26 @@
 import { Compile } from 'typebox/compile';
 import { MalformedBatchError, readBatch, readJson } from '../../protocol/batch.ts';
-import { Announce, type Brokers, type Changed, Hello, Renew, Route, Unroute, type Welcome } from '../../protocol/control.ts';
+import {
+  Announce,
+  type Brokers,
+  type Changed,
+  Hello,
+  Renew,
+  Route,
+  Unroute,
+  type Welcome,
+  type WorkerConfig,
+} from '../../protocol/control.ts';
 import { type ErrorCode, TriggerFsError } from '../../protocol/errors.ts';
 import { LIMITS } from '../../protocol/limits.ts';
 import { Layout, RecordType, recordName } from '../../protocol/records.ts';
+import { Keep } from '../../protocol/resident.ts';
 import type { Logger } from '../../runtime/logging.ts';
 import type { Directory } from '../directory/directory.ts';
 import type { Dispatcher } from '../dispatch/dispatcher.ts';
 import { RouteEntry } from '../dispatch/route-entry.ts';
 import { WorkerSession } from '../dispatch/worker-session.ts';
+import type { ResidentDesk } from '../schedules/resident-desk.ts';
 import type { Authenticator } from './authenticator.ts';
 import type { PeerOutbox } from './peer-outbox.ts';
 import { mayRecord, type SessionRole } from './permissions.ts';
@@ -25,6 +37,7 @@ const check = {
   route: Compile(Route),
   unroute: Compile(Unroute),
   announce: Compile(Announce),
+  keep: Compile(Keep),
 };
 
 /** What the sessions need from their surroundings. */
@@ -34,6 +47,7 @@ export interface SessionsOptions {
   readonly dispatcher: Dispatcher;
   readonly authenticator: Authenticator;
   readonly openOutbox: (routingId: Buffer) => PeerOutbox;
+  readonly residents: ResidentDesk;
   /** Called when a worker came, changed or left. */
   readonly presenceChanged: () => void;
   readonly log: Logger;
@@ -125,6 +139,7 @@ export class Sessions {
     this.#options.log.debug(`session of ${session.principal.team}/${session.principal.identity} ended: ${reason}`);
     if (worker !== null) {
       this.#options.dispatcher.workerLost(worker);
+      this.#options.residents.gone(worker);
       this.#options.presenceChanged();
     }
     this.#options.dispatcher.callerLost(session);
@@ -211,6 +226,9 @@ export class Sessions {
       case RecordType.started:
         need(size >= Layout.started.end, 'STARTED is cut');
         return dispatcher.started(session, batch.readUInt32LE(start));
+      case RecordType.fires:
+        if (session.worker !== null) this.#options.residents.fires(session.worker, batch, start, end);
+        return;
       case RecordType.credit:
         need(size >= Layout.credit.end, 'CREDIT is cut');
         return dispatcher.credit(session, batch.readUInt32LE(start), batch.readUInt32LE(start + 4), batch.readUInt32LE(start + 8));
@@ -236,6 +254,8 @@ export class Sessions {
     if (type === RecordType.route && check.route.Check(body)) return this.#route(session, body);
     if (type === RecordType.unroute && check.unroute.Check(body)) return this.#unroute(session, body.route);
     if (type === RecordType.announce && check.announce.Check(body)) return this.#announce(session, body);
+    if (type === RecordType.keep && session.worker !== null && check.keep.Check(body))
+      return this.#options.residents.keep(session.worker, body);
     throw new MalformedBatchError(`${recordName(type)} has an unexpected body`);
   }
 
@@ -315,17 +335,19 @@ export class Sessions {
     this.#options.presenceChanged();
   }
 
-  /** Tells a worker which services it is attached to. */
+  /** Tells a worker which services it is attached to, and how many schedules it keeps. */
   #configure(worker: WorkerSession): void {
     const services: string[] = [];
     const { principal, outbox } = worker.session;
     for (const service of this.#options.directory.team(principal.teamId)?.services.values() ?? []) {
       if (service.algorithm !== 'direct' && service.workerIds.includes(worker.id)) services.push(service.name);
     }
-    const text = services.sort().join('\n');
+    const schedules = this.#options.directory.team(principal.teamId)?.residents.get(worker.id) ?? 0;
+    const config: WorkerConfig = schedules === 0 ? { services: services.sort() } : { services: services.sort(), schedules };
+    const text = JSON.stringify(config);
     if (worker.configured === text) return;
     worker.configured = text;
-    outbox.json(RecordType.config, { services });
+    outbox.json(RecordType.config, config);
   }
 
   #configChanged(teamId: number, version: number): void {
