@@ -185,7 +185,7 @@ grant execute on function triggerfs.history_retention(), triggerfs.teams_past_re
 
 -- What is new for those who follow invocations, of all teams in one statement. A place is a team, an id, a worker (null: all) and the first and last
 -- day to look at; `runs` say which block is next (place, worker, attempt, block), 0 for those not named. Each place has a row without a block, with the
--- number of runs that have ended and whether it was found and has ended; the blocks come in separate rows, at most `per_run` of a run
+-- number of runs that have ended and whether it was found and has ended (one that is not found may have ended in the queue); the blocks come in separate rows, at most `per_run` of a run
 -- and `at_most` in all, the first places first.
 create function triggerfs.followed_history(teams integer[], ids uuid[], workers text[], first_days date[], last_days date[],
     run_places integer[], run_workers integer[], run_attempts integer[], run_blocks integer[], per_run integer, at_most integer)
@@ -202,11 +202,13 @@ create function triggerfs.followed_history(teams integer[], ids uuid[], workers 
       left join unnest(run_places, run_workers, run_attempts, run_blocks) p (place, worker, attempt, block)
         on p.place = w.n and p.worker = r.worker_id and p.attempt = r.attempt
   )
-  select w.n, (select count(*)::integer from r where r.n = w.n and r.verdict is not null), i.id is not null, i.verdict is not null,
+  select w.n, (select count(*)::integer from r where r.n = w.n and r.verdict is not null), i.id is not null,
+      case when i.id is not null then i.verdict is not null else coalesce(q.ended_at is not null, false) end,
       null::integer, null::text, null::integer, null::integer, null::timestamptz, null::boolean, null::bytea
     from w left join lateral (
       select i.id, i.verdict from triggerfs.invocations i where i.id = w.id and i.day between w.first_day and w.last_day and i.team_id = w.team limit 1
     ) i on true
+    left join triggerfs.queue_items q on i.id is null and q.id = w.id and q.team_id = w.team
   union all (
     select r.n, null, null, null, r.worker_id, r.identity, r.attempt, o.block, o.at, o.gap, o.data
       from r cross join lateral (
