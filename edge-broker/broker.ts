@@ -141,6 +141,8 @@ export async function startBroker({ config, databaseUrl, log, onMaintenance }: B
       authenticator,
       sessions,
       pool,
+      teamKeys,
+      proxies: section.proxies,
       metrics: section.metrics ? metrics : null,
       log,
     });

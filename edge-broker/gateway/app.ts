@@ -1,17 +1,20 @@
 import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
 import type { Logger } from '../../runtime/logging.ts';
-import type { Bearers } from './bearers.ts';
-import { registerGuard } from './guard.ts';
+import { BODY_BYTES } from './body-room.ts';
+import { registerCors } from './cors.ts';
+import { type GuardParts, registerGuard } from './guard.ts';
 import { type HealthParts, registerHealth } from './health-routes.ts';
-import { BODY_BYTES, type InvokeParts, registerInvoke } from './invoke-route.ts';
+import { type InvokeParts, registerInvoke } from './invoke-route.ts';
+import { type KeptParts, registerKept } from './kept/kept-routes.ts';
 import { refuseConnection, registerProblems } from './problems.ts';
+import { type HookParts, registerHooks } from './webhooks/hook-route.ts';
 
 const MAX_CONNECTIONS = 8192;
 
 /** Everything the gateway's routes need. */
-export interface AppParts extends InvokeParts, HealthParts {
-  readonly bearers: Bearers;
-  readonly refresh: () => Promise<boolean>;
+export interface AppParts extends GuardParts, InvokeParts, HookParts, KeptParts, HealthParts {
+  /** Addresses of reverse proxies with commas between, whose word about clients is believed; empty: nobody's. */
+  readonly proxies: string;
   readonly log: Logger;
 }
 
@@ -26,6 +29,7 @@ export function buildApp(parts: AppParts): FastifyInstance {
     keepAliveTimeout: 72_000,
     forceCloseConnections: 'idle',
     http: { maxHeaderSize: 16 * 1024, headersTimeout: 15_000, keepAlive: true, keepAliveInitialDelay: 30_000 },
+    trustProxy: parts.proxies || false,
     routerOptions: { maxParamLength: 256 },
     clientErrorHandler: (error, socket) => refuseConnection(error as NodeJS.ErrnoException, socket),
     frameworkErrors: (error, request, reply) => void app.errorHandler.call(app, error, request, reply),
@@ -35,8 +39,11 @@ export function buildApp(parts: AppParts): FastifyInstance {
   // The form of a request decides what its body is, so every body comes as it is.
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
   registerProblems(app);
-  registerGuard(app, parts.bearers, parts.refresh);
+  registerCors(app, ({ team, service }) => parts.exposure.find(team, service)?.http ?? null);
+  registerGuard(app, parts);
   registerInvoke(app, parts);
+  registerHooks(app, parts);
+  registerKept(app, parts);
   registerHealth(app, parts);
   return app;
 }

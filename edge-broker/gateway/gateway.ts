@@ -2,16 +2,30 @@ import type { AddressInfo } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import type { Pool } from 'pg';
 import { TriggerFsError } from '../../protocol/errors.ts';
+import { Acceptor } from '../../runtime/acceptance/acceptor.ts';
 import type { Logger } from '../../runtime/logging.ts';
+import type { TeamKeys } from '../../runtime/sealing/index.ts';
 import type { Directory } from '../directory/directory.ts';
+import { Resolver } from '../dispatch/resolver.ts';
 import type { BrokerMetrics } from '../metrics.ts';
 import type { Authenticator } from '../session/authenticator.ts';
 import type { Sessions } from '../session/sessions.ts';
+import { AnonymousCallers } from './anonymous.ts';
 import { buildApp } from './app.ts';
 import { Bearers } from './bearers.ts';
 import { Budget } from './budget.ts';
 import { Callers } from './callers.ts';
 import { DatabaseProbe } from './database-probe.ts';
+import { Durable } from './durable.ts';
+import { Exposure } from './exposure.ts';
+import { KeptKeys } from './kept/kept-keys.ts';
+import { KeptOutput } from './kept/kept-output.ts';
+import { KeptReader } from './kept/kept-reader.ts';
+import { KeptStore } from './kept/kept-store.ts';
+import { KeptWatch } from './kept/kept-watch.ts';
+import { RateLimits } from './rate-limits.ts';
+import { Deliveries } from './webhooks/deliveries.ts';
+import { HookSecrets } from './webhooks/hook-secrets.ts';
 
 const BODIES_BYTES = 128 * 1024 * 1024;
 const OUTPUTS_BYTES = 64 * 1024 * 1024;
@@ -31,6 +45,10 @@ export interface GatewayOptions {
   readonly authenticator: Authenticator;
   readonly sessions: Sessions;
   readonly pool: Pool;
+  /** Open and seal what is kept of requests, and the secrets of webhooks. */
+  readonly teamKeys: TeamKeys;
+  /** Reverse proxies with commas between, whose word about clients is believed; empty: nobody's. */
+  readonly proxies: string;
   readonly metrics: BrokerMetrics | null;
   readonly log: Logger;
 }
@@ -46,29 +64,53 @@ export class Gateway {
   readonly #options: GatewayOptions;
   readonly #app: FastifyInstance;
   readonly #callers: Callers;
+  readonly #watch: KeptWatch;
   #draining = false;
   #timer: NodeJS.Timeout | null = null;
   #refreshedAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: GatewayOptions) {
-    const { brokerId, directory, authenticator, sessions, pool, metrics, log } = options;
+    const { brokerId, directory, authenticator, sessions, pool, teamKeys, proxies, metrics, log } = options;
     this.#options = options;
     const bearers = new Bearers(directory, authenticator);
     this.#callers = new Callers(bearers, sessions, log);
-    directory.onChange((teamId) => this.#callers.recheck(teamId));
+    const resolver = new Resolver(directory);
+    directory.onChange((teamId) => {
+      this.#callers.recheck(teamId);
+      resolver.refresh(teamId);
+    });
+    const store = new KeptStore(pool, teamKeys);
+    this.#watch = new KeptWatch(store, log);
+    const output = new KeptOutput(pool, teamKeys);
+    const sources = { watch: this.#watch, output, reader: new KeptReader(store, output) };
+    const keys = new KeptKeys(teamKeys);
+    const acceptor = new Acceptor({ pool, keys: teamKeys });
     this.#app = buildApp({
       brokerId,
       bearers,
+      anonymous: new AnonymousCallers(directory, new RateLimits()),
       callers: this.#callers,
+      exposure: new Exposure(directory),
+      durable: new Durable({ resolver, acceptor, store, sources, keys }),
+      directory,
+      store,
+      sources,
+      keys,
+      secrets: new HookSecrets(teamKeys),
+      deliveries: new Deliveries(pool),
       bodies: new Budget(BODIES_BYTES),
       outputs: new Budget(OUTPUTS_BYTES),
       database: new DatabaseProbe(pool),
       metrics,
       draining: () => this.#draining,
       refresh: () => this.#refresh(),
+      proxies,
       log,
     });
-    this.#app.addHook('preClose', async () => this.#callers.close(new TriggerFsError('TFS_DRAINING', 'this broker is shutting down')));
+    this.#app.addHook('preClose', async () => {
+      this.#callers.close(new TriggerFsError('TFS_DRAINING', 'this broker is shutting down'));
+      this.#watch.stop();
+    });
   }
 
   /** Sessions of callers. */

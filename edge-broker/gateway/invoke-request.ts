@@ -5,6 +5,7 @@ import { LIMITS } from '../../protocol/limits.ts';
 import { isArgumentName, isName, isPluginName } from '../../protocol/names.ts';
 import { parseDuration } from '../../protocol/quantity.ts';
 import type { InvokeRequest } from './caller-session.ts';
+import { type MappedRequest, type Mapping, mapRequest } from './mapping.ts';
 
 /** The parts of an HTTP request that say what to invoke. */
 export interface InvokeParts {
@@ -33,6 +34,25 @@ export function readInvokeRequest(parts: InvokeParts): InvokeRequest {
   if (payload.length > LIMITS.payloadBytes) fail('TFS_TOO_LARGE', `payload of ${payload.length} bytes, at most ${LIMITS.payloadBytes}`);
   checkArguments(args);
   return { service: `${parts.team}/${parts.service}`, plugin, payload, args, timeoutMs: timeout === undefined ? 0 : readTimeout(timeout) };
+}
+
+/** What a mapped request runs. */
+export interface MappedTarget {
+  readonly team: string;
+  readonly service: string;
+  readonly plugin: string;
+  readonly mapping: Mapping;
+}
+
+/**
+ * Reads a request by the mapping of a service or hook.
+ * @throws TriggerFsError TFS_BAD_ARGUMENT naming what is missing, TFS_BAD_JSON, TFS_BAD_REQUEST, TFS_TOO_LARGE, TFS_UNSUPPORTED_MEDIA
+ */
+export function readMappedRequest({ team, service, plugin, mapping }: MappedTarget, request: MappedRequest): InvokeRequest {
+  const { payload, args } = mapRequest(mapping, request);
+  if (payload.length > LIMITS.payloadBytes) fail('TFS_TOO_LARGE', `payload of ${payload.length} bytes, at most ${LIMITS.payloadBytes}`);
+  checkArguments(args);
+  return { service: `${team}/${service}`, plugin, payload, args, timeoutMs: 0 };
 }
 
 interface Fields {

@@ -1,40 +1,32 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { TriggerFsError } from '../../protocol/errors.ts';
-import { LIMITS } from '../../protocol/limits.ts';
-import type { Outcome } from '../../protocol/outcome.ts';
-import { statusOf } from './answer-status.ts';
+import { type HttpSettings, METHODS } from '../../protocol/http/gateway.ts';
+import type { Bearer } from './bearers.ts';
+import { bodyOf, reserveBody } from './body-room.ts';
 import type { Budget } from './budget.ts';
-import type { Call } from './call.ts';
-import type { CallerSession, InvokeRequest } from './caller-session.ts';
+import type { InvokeRequest } from './caller-session.ts';
 import type { Callers } from './callers.ts';
+import { answerOptions } from './cors.ts';
+import { answerLive, answerWhole } from './direct-answer.ts';
+import type { Durable } from './durable.ts';
+import type { Exposure } from './exposure.ts';
 import { bearerOf } from './guard.ts';
-import { readInvokeRequest } from './invoke-request.ts';
-import { JsonAnswer } from './json-answer.ts';
-import { LiveAnswer } from './live-answer.ts';
-import { type LiveFormat, liveFormatOf } from './live-format.ts';
-import { problemOf, setProblemHeaders } from './problems.ts';
-
-/** Largest body: a full payload as base64 with full arguments. */
-export const BODY_BYTES: number = Math.ceil(LIMITS.payloadBytes / 3) * 4 + LIMITS.argsBytes + 4096;
+import { readInvokeRequest, readMappedRequest } from './invoke-request.ts';
+import { liveFormatOf, namesJson } from './live-format.ts';
+import { idempotencyKey, parsePrefer } from './prefer.ts';
+import { refuseMethod } from './problems.ts';
 
 const MAX_CALLS = 4096;
-/** A reader that takes nothing of a finished answer for so long is gone. */
-const STALL_MS = 60_000;
 
 /** What the route works with. */
 export interface InvokeParts {
   readonly callers: Callers;
+  readonly exposure: Exposure;
+  readonly durable: Durable;
   /** Bytes of request bodies. */
   readonly bodies: Budget;
   /** Bytes of output that is collected for JSON answers. */
   readonly outputs: Budget;
-}
-
-declare module 'fastify' {
-  interface FastifyRequest {
-    /** Bytes of the body that are held for this request. */
-    heldBytes: number;
-  }
 }
 
 interface InvokeParams {
@@ -42,90 +34,61 @@ interface InvokeParams {
   readonly service: string;
 }
 
-/** `POST /v1/invoke/:team/:service`. */
-export function registerInvoke(app: FastifyInstance, { callers, bodies, outputs }: InvokeParts): void {
+type InvokeHttp = FastifyRequest<{ Params: InvokeParams; Querystring: Record<string, unknown> }>;
+
+/** `/v1/invoke/:team/:service`, with the methods that the service allows. */
+export function registerInvoke(app: FastifyInstance, parts: InvokeParts): void {
+  const { callers, exposure, bodies } = parts;
   app.decorateRequest('heldBytes', 0);
-  app.post<{ Params: InvokeParams; Querystring: Record<string, unknown>; Body: Buffer | undefined }>(
-    '/v1/invoke/:team/:service',
-    {
-      config: { gatewayPolicy: 'invoke' },
-      onRequest: async (request, reply) => {
-        if (callers.calls >= MAX_CALLS) throw new TriggerFsError('TFS_BUSY', `${MAX_CALLS} invocations are open at this gateway`);
-        reserve(request, reply, bodies);
-      },
+  app.route<{ Params: InvokeParams; Querystring: Record<string, unknown> }>({
+    method: [...METHODS],
+    url: '/v1/invoke/:team/:service',
+    config: { gatewayPolicy: 'invoke', cors: 'service' },
+    onRequest: async (request, reply) => {
+      if (callers.calls >= MAX_CALLS) throw new TriggerFsError('TFS_BUSY', `${MAX_CALLS} invocations are open at this gateway`);
+      const { team, service } = request.params;
+      const { methods } = exposure.settings(team, service, bearerOf(request).principal);
+      const method = request.method === 'HEAD' ? 'GET' : request.method;
+      if (!methods.includes(method as HttpSettings['methods'][number])) throw refuseMethod(request, reply, allowed(methods));
+      reserveBody(request, reply, bodies);
     },
-    async (request, reply) => {
-      assertPresent(reply);
-      const body = request.body ?? Buffer.alloc(0);
-      bodies.give(request.heldBytes - body.length);
-      request.heldBytes = body.length;
-      const contentType = request.headers['content-type'] ?? '';
-      const invoke = readInvokeRequest({ ...request.params, query: request.query, contentType, body });
-      const session = callers.session(bearerOf(request));
-      // From here on the invocation's own time limit counts; a plugin that says nothing for minutes is no dead connection.
-      request.raw.socket.setTimeout(0);
-      const format = liveFormatOf(request.headers.accept);
-      return format === null ? answerJson(reply, session, invoke, outputs) : answerLive(reply, session, invoke, format);
-    },
-  );
-}
-
-/** Makes room for the body before any of it is read. */
-function reserve(request: FastifyRequest, reply: FastifyReply, bodies: Budget): void {
-  assertPresent(reply);
-  const announced = Number(request.headers['content-length']);
-  const bytes = Number.isNaN(announced) ? BODY_BYTES : Math.min(announced, BODY_BYTES);
-  if (!bodies.take(bytes)) throw new TriggerFsError('TFS_BUSY', 'the gateway holds too many requests at the moment');
-  request.heldBytes = bytes;
-  reply.raw.once('close', () => bodies.give(request.heldBytes));
-}
-
-async function answerJson(reply: FastifyReply, session: CallerSession, invoke: InvokeRequest, outputs: Budget): Promise<unknown> {
-  const answer = new JsonAnswer(outputs);
-  const call = session.start(invoke, answer);
-  answer.attach(call);
-  cancelOnAbort(reply, call);
-  const outcome = await answer.outcome;
-  reply.raw.socket?.setTimeout(STALL_MS);
-  const body = answer.view(outcome, invoke.service, invoke.plugin);
-  answer.release();
-  reply.headers({
-    'x-triggerfs-invocation': call.invocation,
-    'x-triggerfs-verdict': outcome.verdict,
-    'x-triggerfs-exit-code': String(outcome.exitCode),
-    'cache-control': 'no-store',
+    handler: (request, reply) => invoke(request, reply, parts),
   });
-  const error = errorOf(outcome);
-  if (error === null) return reply.code(statusOf(outcome)).type('application/json; charset=utf-8').send(body);
-  const problem = problemOf(error);
-  setProblemHeaders(reply, problem.status);
-  return reply.send({ ...problem, ...body });
+  app.options<{ Params: InvokeParams }>('/v1/invoke/:team/:service', { config: { gatewayPolicy: 'public' } }, async (request, reply) => {
+    const http = exposure.find(request.params.team, request.params.service)?.http ?? null;
+    return answerOptions(request, reply.header('vary', 'origin'), http, allowed(http?.methods ?? ['POST']));
+  });
 }
 
-async function answerLive(reply: FastifyReply, session: CallerSession, invoke: InvokeRequest, format: LiveFormat): Promise<unknown> {
-  const answer = new LiveAnswer(format, invoke.service, invoke.plugin);
-  const call = session.start(invoke, answer);
-  answer.attach(call);
-  cancelOnAbort(reply, call);
-  const ended = await answer.begun;
-  reply.headers({ 'x-triggerfs-invocation': call.invocation, 'cache-control': 'no-store', 'x-accel-buffering': 'no' });
-  if (ended !== null) {
-    reply.header('x-triggerfs-verdict', ended.verdict).header('x-triggerfs-exit-code', String(ended.exitCode));
-    throw errorOf(ended) ?? new TriggerFsError('TFS_INTERNAL', `the invocation ended ${ended.verdict} without a worker`);
+async function invoke(request: InvokeHttp, reply: FastifyReply, parts: InvokeParts): Promise<FastifyReply> {
+  const body = bodyOf(request, parts.bodies);
+  const bearer = bearerOf(request);
+  const http = parts.exposure.settings(request.params.team, request.params.service, bearer.principal);
+  const asked = read(request, bearer, http, body);
+  // From here on the invocation's own time limit counts; a plugin that says nothing for minutes is no dead connection.
+  request.raw.socket.setTimeout(0);
+  const format = liveFormatOf(request.headers.accept);
+  const raw = http.answer === 'raw' && !namesJson(request.headers.accept) ? http : null;
+  const preference = parsePrefer(request.headers.prefer);
+  const key = idempotencyKey(request.headers['idempotency-key']);
+  if (preference.async || key !== null) {
+    return parts.durable.answer({ request, reply, bearer, invoke: asked, preference, key, format, raw });
   }
-  void answer.ended.then(() => reply.raw.socket?.setTimeout(STALL_MS));
-  return reply.type(format.contentType).send(answer);
+  const call = { reply, session: parts.callers.session(bearer), invoke: asked };
+  return format === null ? answerWhole(call, parts.outputs, raw) : answerLive(call, format);
 }
 
-function errorOf({ verdict, error, detail }: Outcome): TriggerFsError | null {
-  return error === null ? null : new TriggerFsError(error, detail || `the invocation ended with the verdict ${verdict}`);
+/** A service with a plugin of its own maps requests to it, unless a caller with a token names one in the query. */
+function read(request: InvokeHttp, { principal }: Bearer, http: HttpSettings, body: Buffer): InvokeRequest {
+  const { params, query, headers } = request;
+  const named = query.plugin !== undefined && principal.onlyService === null;
+  if (http.plugin === null || named) {
+    return readInvokeRequest({ ...params, query, contentType: headers['content-type'] ?? '', body });
+  }
+  const source = { method: request.method, query, headers, body, address: request.ip };
+  return readMappedRequest({ ...params, plugin: http.plugin, mapping: http }, source);
 }
 
-function cancelOnAbort(reply: FastifyReply, call: Call): void {
-  reply.raw.once('close', () => call.cancel());
-}
-
-/** Whoever has hung up gets nothing started; from here on, `close` is still to come. */
-function assertPresent(reply: FastifyReply): void {
-  if (reply.raw.destroyed) throw new TriggerFsError('TFS_CANCELLED', 'the caller is gone');
+function allowed(methods: readonly string[]): string[] {
+  return [...methods, ...(methods.includes('GET') ? ['HEAD'] : []), 'OPTIONS'];
 }

@@ -68,6 +68,16 @@ export class JsonAnswer implements CallSink {
     this.#resolve(outcome);
   }
 
+  /** Whether output was dropped. */
+  get truncated(): boolean {
+    return this.#truncated;
+  }
+
+  /** Standard output of all runs, as it is. */
+  get stdout(): Buffer {
+    return this.#all('stdout');
+  }
+
   /** Forgets the output and gives its bytes back. */
   release(): void {
     this.#outputs.clear();

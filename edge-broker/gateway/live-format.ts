@@ -1,3 +1,4 @@
+import type { KeptLine } from '../../protocol/http/gateway-kept.ts';
 import type { InvocationEvent } from '../../protocol/http/invocation.ts';
 
 /** How the events of a live answer are written. */
@@ -5,7 +6,7 @@ export interface LiveFormat {
   readonly contentType: string;
   /** Keeps proxies from closing a quiet connection. */
   readonly ping: string;
-  event(event: InvocationEvent): string;
+  event(event: InvocationEvent | KeptLine): string;
 }
 
 const EVENT_STREAM: LiveFormat = {
@@ -39,4 +40,9 @@ export function liveFormatOf(accept: string | undefined): LiveFormat | null {
     if (Object.hasOwn(FORMATS, type)) return FORMATS[type] ?? null;
   }
   return null;
+}
+
+/** Whether an Accept header asks for JSON by name. */
+export function namesJson(accept: string | undefined): boolean {
+  return /(^|,)\s*application\/(problem\+)?json\s*(;|,|$)/i.test(accept ?? '');
 }

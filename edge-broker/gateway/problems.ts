@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type ErrorCode, TriggerFsError } from '../../protocol/errors.ts';
 import type { Problem } from '../../protocol/http/problem.ts';
+import { RateLimitedError } from './rate-limits.ts';
 
 const FRAMEWORK: Readonly<Record<string, ErrorCode>> = {
   FST_ERR_CTP_BODY_TOO_LARGE: 'TFS_TOO_LARGE',
@@ -10,6 +11,13 @@ const FRAMEWORK: Readonly<Record<string, ErrorCode>> = {
 };
 
 const RETRY_AFTER_SECONDS = 1;
+
+/** Addresses that take the same methods whoever asks. */
+const PATHS: readonly (readonly [RegExp, readonly string[]])[] = [
+  [/^\/v1\/hooks\/[^/]+\/[^/]+$/, ['POST']],
+  [/^\/v1\/invocations\/[^/]+(\/output)?$/, ['GET', 'HEAD', 'OPTIONS']],
+  [/^\/(healthz|metrics|openapi\.json)$/, ['GET', 'HEAD']],
+];
 
 /** The problem document of an error (RFC 9457). */
 export function problemOf(error: TriggerFsError): Problem {
@@ -27,13 +35,19 @@ export function setProblemHeaders(reply: FastifyReply, status: number): void {
 /** Answers every error as a problem document with a code of the registry. */
 export function registerProblems(app: FastifyInstance): void {
   app.setErrorHandler<FastifyError>((thrown, request, reply) => sendProblem(request, reply, translate(thrown)));
-  app.setNotFoundHandler((request, reply) =>
-    sendProblem(
-      request,
-      reply,
-      new TriggerFsError('TFS_NOT_FOUND', `there is no ${request.method} ${request.url.split('?')[0]?.slice(0, 200)}`),
-    ),
-  );
+  app.setNotFoundHandler((request, reply) => {
+    const path = request.url.split('?')[0] as string;
+    const methods = PATHS.find(([pattern]) => pattern.test(path))?.[1];
+    if (methods === undefined || methods.includes(request.method))
+      throw new TriggerFsError('TFS_NOT_FOUND', `there is no ${request.method} ${path.slice(0, 200)}`);
+    throw refuseMethod(request, reply, methods);
+  });
+}
+
+/** The error of a method that an address does not take; tells which it does. */
+export function refuseMethod(request: FastifyRequest, reply: FastifyReply, allowed: readonly string[]): TriggerFsError {
+  reply.header('allow', allowed.join(', '));
+  return new TriggerFsError('TFS_METHOD', `${request.method} is not for this address, but ${allowed.join(', ')}`);
 }
 
 /** Answers what is not HTTP at all, or came too slowly. */
@@ -65,6 +79,7 @@ function sendProblem(request: FastifyRequest, reply: FastifyReply, error: Trigge
   if (hidden) request.log.error({ err: error.cause ?? error, request: request.id }, 'request failed');
   const problem = problemOf(error);
   setProblemHeaders(reply, problem.status);
+  if (error instanceof RateLimitedError) reply.header('retry-after', error.retryAfter);
   // What broke inside is for the log; callers get the number of the request to look it up.
   return reply.send(hidden ? { ...problem, detail: `internal error in request ${request.id}` } : problem);
 }

@@ -5,6 +5,7 @@ import { buildApp } from '../../edge-broker/gateway/app.ts';
 import { OPENAPI } from '../../edge-broker/gateway/openapi.ts';
 import { BatchWriter, readBatch } from '../../protocol/batch.ts';
 import { ERRORS } from '../../protocol/errors.ts';
+import { METHODS } from '../../protocol/http/gateway.ts';
 import { RecordType, recordName } from '../../protocol/records.ts';
 import { silentLogger } from '../../runtime/logging.ts';
 import { until } from '../support/wait.ts';
@@ -49,7 +50,7 @@ const RECORDS: Readonly<Record<string, readonly Role[]>> = {
 };
 
 /** Every route of the gateway and who may call it. */
-const ROUTES: Readonly<Record<string, 'public' | 'invoke'>> = {
+const ROUTES: Readonly<Record<string, 'public' | 'invoke' | 'signed' | 'kept'>> = {
   'GET /healthz': 'public',
   'HEAD /healthz': 'public',
   'GET /metrics': 'public',
@@ -57,6 +58,27 @@ const ROUTES: Readonly<Record<string, 'public' | 'invoke'>> = {
   'GET /openapi.json': 'public',
   'HEAD /openapi.json': 'public',
   'POST /v1/invoke/:team/:service': 'invoke',
+  'GET /v1/invoke/:team/:service': 'invoke',
+  'HEAD /v1/invoke/:team/:service': 'invoke',
+  'PUT /v1/invoke/:team/:service': 'invoke',
+  'PATCH /v1/invoke/:team/:service': 'invoke',
+  'DELETE /v1/invoke/:team/:service': 'invoke',
+  'OPTIONS /v1/invoke/:team/:service': 'public',
+  'POST /v1/hooks/:team/:hook': 'signed',
+  'GET /v1/invocations/:id': 'kept',
+  'HEAD /v1/invocations/:id': 'kept',
+  'OPTIONS /v1/invocations/:id': 'public',
+  'GET /v1/invocations/:id/output': 'kept',
+  'HEAD /v1/invocations/:id/output': 'kept',
+  'OPTIONS /v1/invocations/:id/output': 'public',
+};
+
+/** Status of an answer to who gets `invoke` for an invocation; ids and signatures are made up. */
+const EXPECTED: Readonly<Record<(typeof ROUTES)[string], (method: string, who: string, invoke: number) => number>> = {
+  public: (method) => (method === 'OPTIONS' ? 204 : 200),
+  invoke: (_method, _who, invoke) => invoke,
+  signed: () => ERRORS.TFS_BAD_SIGNATURE.status,
+  kept: (_method, who, invoke) => (['viewer', 'reader', 'owner'].includes(who) ? ERRORS.TFS_NOT_FOUND.status : invoke),
 };
 
 const ROLES = ['new', 'client', 'worker'] as const;
@@ -159,7 +181,7 @@ test('every route of the gateway is decided about, and described', () => {
   const described = Object.entries(OPENAPI.paths as Record<string, Record<string, unknown>>).flatMap(([address, methods]) =>
     Object.keys(methods).map((method) => `${method.toUpperCase()} ${address.replace(/\{(\w+)\}/g, ':$1')}`),
   );
-  const expected = Object.keys(ROUTES).filter((route) => !route.startsWith('HEAD'));
+  const expected = Object.keys(ROUTES).filter((route) => !/^(HEAD|OPTIONS)/.test(route));
   assert.deepEqual(described.sort(), expected.sort());
 });
 
@@ -169,7 +191,7 @@ test('a route without a policy is refused', () => {
 });
 
 test('no route of the gateway is reachable without its right', async (t) => {
-  const stage = await GatewayStage.create(t);
+  const stage = await GatewayStage.create(t, { service: { http: { methods: [...METHODS] } } });
   const { world, owner, people, broker } = stage;
   const viewer = await world.addUser(owner.teamId, 'alpha', 'looker', 'viewer');
   await until(() => broker.directory.team(owner.teamId)?.members.has(viewer.id), { what: 'the viewer is known' });
@@ -189,8 +211,8 @@ test('no route of the gateway is reachable without its right', async (t) => {
       const headers: Record<string, string> = token === null ? {} : { authorization: `Bearer ${token}` };
       const response = await fetch(policy === 'invoke' ? `${url}?plugin=echo` : url, { method, headers });
       await response.arrayBuffer();
-      assert.equal(response.status, policy === 'public' ? 200 : invoke, `${route} by ${who}`);
+      assert.equal(response.status, EXPECTED[policy](method, who, invoke), `${route} by ${who}`);
     }
   }
-  assert.equal(stage.worker.tasks.length, 1);
+  assert.equal(stage.worker.tasks.length, 6);
 });

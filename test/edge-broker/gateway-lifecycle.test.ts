@@ -12,6 +12,7 @@ import { VERDICT_NAMES, Verdict } from '../../protocol/verdicts.ts';
 import { parseConfig } from '../../runtime/config/index.ts';
 import { silentLogger } from '../../runtime/logging.ts';
 import { DatabaseProxy } from '../support/database-proxy.ts';
+import { masterKeySection } from '../support/master-key.ts';
 import { until } from '../support/wait.ts';
 import { addressOf } from '../support/world.ts';
 import { GatewayStage } from './gateway-stage.ts';
@@ -121,7 +122,7 @@ test('a reader that takes nothing does not keep the broker from stopping', async
 test('without its database the gateway goes on, and says so', async (t) => {
   const { world, owner, people, worker, token } = await GatewayStage.create(t);
   const proxy = await DatabaseProxy.start(t, world.url);
-  const toml = `[broker]\nport = 0\ngateway_port = 0\nkeyfile = "${join(world.folder, 'second.key')}"\ndrain = "1s"`;
+  const toml = `${masterKeySection()}[broker]\nport = 0\ngateway_port = 0\nkeyfile = "${join(world.folder, 'second.key')}"\ndrain = "1s"`;
   const broker = await startBroker({ config: parseConfig(toml, null), databaseUrl: proxy.url, log: silentLogger() });
   t.after(() => broker.stop());
   worker.join(addressOf(broker));
@@ -219,6 +220,7 @@ test('sessions are kept per login, dropped when idle, and never while they are i
       sessionId,
       scopes: null,
       expiresAt: Number.POSITIVE_INFINITY,
+      onlyService: null,
     },
   });
   const first = callers.session(bearer('a'));

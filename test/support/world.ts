@@ -8,6 +8,7 @@ import { curveKeyPair } from 'zeromq';
 import { Client } from '../../client/index.ts';
 import { type Broker, startBroker } from '../../edge-broker/broker.ts';
 import type { BrokerAddress } from '../../protocol/control.ts';
+import type { HttpSettings } from '../../protocol/http/gateway.ts';
 import type { SessionResponse } from '../../protocol/http/session.ts';
 import { parseConfig } from '../../runtime/config/index.ts';
 import { Credentials } from '../../runtime/credentials.ts';
@@ -39,6 +40,8 @@ export interface ServiceSettings {
   readonly plugins?: readonly string[];
   readonly workers?: readonly Person[];
   readonly owner?: Person;
+  /** What differs from the defaults of HTTP settings. */
+  readonly http?: Partial<HttpSettings>;
 }
 
 /**
@@ -111,8 +114,8 @@ export class World {
   /** Adds a service with its members and returns its id. */
   async addService(owner: Person, name: string, settings: ServiceSettings = {}): Promise<number> {
     const { rows } = await this.sql.query<{ id: number }>(
-      `insert into triggerfs.services (team_id, name, algorithm, timeout_ms, "window", max_errors, failover, queue_limit, visibility, plugins, owner_id)
-       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) returning id`,
+      `insert into triggerfs.services (team_id, name, algorithm, timeout_ms, "window", max_errors, failover, queue_limit, visibility, plugins, owner_id, http)
+       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) returning id`,
       [
         owner.teamId,
         name,
@@ -125,6 +128,7 @@ export class World {
         settings.visibility ?? 'team',
         settings.plugins ?? null,
         settings.owner?.id ?? null,
+        JSON.stringify(settings.http ?? {}),
       ],
     );
     const { id } = rows[0] as { id: number };
