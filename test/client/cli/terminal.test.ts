@@ -154,6 +154,7 @@ test('the console survives a restart of the server and the end of its login', { 
   const terminal = await start(t);
   await terminal.run('request service demo plugin command/command command "echo before"');
   await system.killPart('control-plane');
+  await system.killPart('edge-broker');
   await until(
     () =>
       system.api('GET', '/v1/whoami').then(
