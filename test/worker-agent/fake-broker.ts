@@ -1,9 +1,11 @@
 import { curveKeyPair, Router } from 'zeromq';
+import { readFires } from '../../edge-broker/schedules/fires-record.ts';
 import { readBatch, readJson } from '../../protocol/batch.ts';
 import type { Announce, BrokerAddress } from '../../protocol/control.ts';
 import { errorCode } from '../../protocol/errors.ts';
 import { LIMITS } from '../../protocol/limits.ts';
 import { Layout, RecordFlag, RecordType } from '../../protocol/records.ts';
+import type { FireReport, Keep, ResidentSchedule } from '../../protocol/resident.ts';
 import { type VerdictName, verdictName } from '../../protocol/verdicts.ts';
 import { InvocationIds } from '../../runtime/wire/invocation-id.ts';
 import { Outbox } from '../../runtime/wire/outbox.ts';
@@ -91,6 +93,14 @@ export class FakeBroker {
   #closed = false;
   #lastRun = 0;
   violations: string[] = [];
+  /** Definitions for the worker to keep, and the version of the configuration that they stand in. */
+  schedules: ResidentSchedule[] = [];
+  schedulesVersion = 1;
+  keeps: Keep[] = [];
+  reports: { report: FireReport; output: string }[] = [];
+  uploads = 0;
+  /** Answer FIRES. */
+  confirming = true;
 
   constructor(id = 'fake') {
     this.#id = id;
@@ -164,6 +174,20 @@ export class FakeBroker {
     this.#plans.delete(key);
   }
 
+  /** Answers the newest KEEP with what the worker keeps. */
+  list(): void {
+    const keep = this.keeps.at(-1);
+    if (keep === undefined) throw new Error('no KEEP came');
+    for (const definition of this.schedules) this.json(RecordType.schedule, definition);
+    const schedules = this.schedules.map(({ schedule, generation }) => ({ schedule, generation }));
+    this.json(RecordType.schedules, { version: this.schedulesVersion, keep: keep.keep, schedules });
+  }
+
+  /** Ends the session; the worker connects anew. */
+  drop(): void {
+    this.json(RecordType.refused, { code: 'TFS_UNAUTHENTICATED', message: 'again', hello: true });
+  }
+
   /** Like a broker that is killed: the sockets are gone without a word. */
   kill(): void {
     this.#closed = true;
@@ -207,6 +231,21 @@ export class FakeBroker {
     else if (type === RecordType.started) this.#runOf(batch, start).started += 1;
     else if (type === RecordType.output) this.#output(flags, batch, start, end);
     else if (type === RecordType.result) this.#result(batch, start, end);
+    else if (type === RecordType.keep) this.#keep(readJson(batch, start, end) as unknown as Keep);
+    else if (type === RecordType.fires) this.#fires(batch, start, end);
+  }
+
+  #keep(keep: Keep): void {
+    this.keeps.push(keep);
+    this.list();
+  }
+
+  #fires(batch: Buffer, start: number, end: number): void {
+    const { upload, fires } = readFires(batch, start, end);
+    this.uploads += 1;
+    if (!this.confirming) return;
+    for (const { report, chunks } of fires) this.reports.push({ report, output: chunks.map(({ data }) => data.toString()).join('') });
+    this.json(RecordType.fired, { upload });
   }
 
   #hello(peer: Buffer): void {
@@ -232,7 +271,7 @@ export class FakeBroker {
       serverTime: Date.now(),
       brokers: [],
     });
-    this.json(RecordType.config, { services: this.services });
+    this.json(RecordType.config, { services: this.services, schedules: this.schedules.length });
   }
 
   #runOf(batch: Buffer, start: number): FakeRun {

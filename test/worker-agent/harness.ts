@@ -73,6 +73,9 @@ export class Rig {
   log = '';
   exit: { code: number | null; signal: string | null } | null = null;
   #worker: ChildProcess | null = null;
+  #spawn: () => ChildProcess = () => {
+    throw new Error('the rig was not started');
+  };
 
   get broker(): FakeBroker {
     return this.brokers[0] as FakeBroker;
@@ -121,14 +124,28 @@ export class Rig {
       'demo01',
       ...(options.arguments ?? []),
     ];
-    this.#worker = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'pipe'], env: childEnvironment(options.environment ?? {}) });
+    this.#spawn = () =>
+      spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'pipe'], env: childEnvironment(options.environment ?? {}) });
+    this.respawn();
+    if (options.lazy !== true) await this.connected();
+  }
+
+  /** Starts the worker (again), after it has ended. */
+  respawn(): void {
+    this.exit = null;
+    this.#worker = this.#spawn();
     this.#worker.stderr?.on('data', (data: Buffer) => {
       this.log += data.toString();
     });
     this.#worker.on('exit', (code, signal) => {
       this.exit = { code, signal };
     });
-    if (options.lazy !== true) await this.connected();
+  }
+
+  /** Kills the worker with SIGKILL and waits for its end. */
+  async kill(): Promise<void> {
+    this.worker.kill('SIGKILL');
+    await until(() => this.exit !== null, { what: 'the worker to be gone' });
   }
 
   async connected(): Promise<void> {

@@ -67,19 +67,14 @@ export class FireRecorder {
     this.#bytes = Math.max(this.#bytes - bytes, 0);
   }
 
-  /** Writes everything now. Returns whether it could. */
-  flush(): boolean {
+  /** Writes everything now; output gives way when there is no room. */
+  flush(): void {
     this.#cancel();
     try {
       this.#write();
-      this.#failing = false;
-      return true;
-    } catch (err) {
-      if (!this.#failing) this.#options.log.error({ err }, 'cannot write the journal of resident schedules, trying again');
-      this.#failing = true;
+    } catch {
       this.makeRoom();
-      this.#schedule();
-      return false;
+      this.#writeRest();
     }
   }
 
@@ -87,6 +82,16 @@ export class FireRecorder {
   stop(): void {
     this.flush();
     this.#cancel();
+  }
+
+  #writeRest(): void {
+    try {
+      this.#write();
+    } catch (err) {
+      if (!this.#failing) this.#options.log.error({ err }, 'cannot write the journal of resident schedules, trying again');
+      this.#failing = true;
+      this.#schedule();
+    }
   }
 
   #write(): void {
@@ -109,6 +114,7 @@ export class FireRecorder {
         grown -= dropped;
       }
     });
+    this.#failing = false;
     this.#bytes += grown;
     for (const settled of settle) settled();
     for (const sequence of done) this.#recordings.delete(sequence);

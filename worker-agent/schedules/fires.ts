@@ -24,7 +24,7 @@ export class Fires implements FireEvents {
   readonly #options: FiresOptions;
   readonly #keepers = new Map<number, Keeper>();
   readonly #silent = new Set<number>();
-  #runner: FireRunner | null = null;
+  #runner: Pick<FireRunner, 'start'> | null = null;
   #failing = false;
 
   constructor(options: FiresOptions) {
@@ -32,7 +32,7 @@ export class Fires implements FireEvents {
   }
 
   /** Begins: fires of a process that was killed are closed, those that waited go on. */
-  start(runner: FireRunner): void {
+  start(runner: Pick<FireRunner, 'start'>): void {
     this.#runner = runner;
     const { journal, book } = this.#options;
     for (const fire of journal.openFires()) {
