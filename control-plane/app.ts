@@ -15,6 +15,7 @@ import { registerConfiguration } from './configuration/routes.ts';
 import type { App, Services } from './context.ts';
 import { registerDirectories } from './directories/routes.ts';
 import { registerHealth } from './health/routes.ts';
+import { registerHistory } from './history/routes.ts';
 import { type RouteInfo, registerGuard } from './http/guard.ts';
 import { registerProblems } from './http/problems.ts';
 import { registerInvites } from './invites/routes.ts';
@@ -23,6 +24,7 @@ import { registerMailbox } from './mailbox/routes.ts';
 import { registerMaintenance } from './maintenance/routes.ts';
 import { registerPeople } from './people/routes.ts';
 import { registerPlans } from './plans/routes.ts';
+import { registerQueue } from './queue/routes.ts';
 import { registerSchedules } from './schedules/routes.ts';
 import { registerServices } from './services/routes.ts';
 import { registerTeams } from './teams/routes.ts';
@@ -101,7 +103,9 @@ function registerRoutes(app: App, services: Services): void {
   registerTokens(app, services);
   registerBrokers(app, services);
   registerConfiguration(app, services);
+  registerHistory(app, services);
   registerPlans(app, services);
+  registerQueue(app, services);
   app.get('/openapi.json', { config: { policy: 'public' }, schema: { hide: true } }, async () => app.swagger());
 }
 

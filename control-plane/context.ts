@@ -7,8 +7,10 @@ import type { FairQueue } from './auth/fair-queue.ts';
 import type { Sessions } from './auth/sessions.ts';
 import type { Database } from './database.ts';
 import type { Metrics } from './health/metrics.ts';
+import type { HistoryMetrics } from './history/history-metrics.ts';
 import type { KeyRing } from './keys/key-ring.ts';
 import type { Mailer } from './people/mailer.ts';
+import type { Queue } from './queue/queue.ts';
 
 /** The API's Fastify, typed by its TypeBox schemas. */
 export type App = FastifyInstance<RawServerDefault, IncomingMessage, ServerResponse, FastifyBaseLogger, TypeBoxTypeProvider>;
@@ -25,10 +27,13 @@ export interface Services {
   readonly teamKeys: TeamKeys;
   readonly sessions: Sessions;
   readonly mailer: Mailer;
+  readonly queue: Queue;
   /** Whether strangers may sign up. */
   readonly signup: boolean;
   /** Null: not served. */
   readonly metrics: Metrics | null;
+  /** Null: not measured. */
+  readonly historyMetrics: HistoryMetrics | null;
   readonly log: Logger;
   /** bcrypt cost of new passwords. */
   readonly passwordCost: number;

@@ -15,6 +15,7 @@ import { ConfirmationSweeper } from './configuration/sweeper.ts';
 import type { App } from './context.ts';
 import { Database } from './database.ts';
 import { Metrics } from './health/metrics.ts';
+import { HistoryMetrics } from './history/history-metrics.ts';
 import type { RouteInfo } from './http/guard.ts';
 import { HOUSEKEEPING, Housekeeping } from './jobs/housekeeping.ts';
 import { taskList } from './jobs/tasks.ts';
@@ -23,6 +24,9 @@ import { KeyRing } from './keys/key-ring.ts';
 import { type WatchTimes, WorkerWatch } from './mailbox/worker-watch.ts';
 import { Mailer, type OutgoingMail } from './people/mailer.ts';
 import { Postman } from './people/postman.ts';
+import { callbackTask } from './queue/callbacks.ts';
+import { Queue } from './queue/queue.ts';
+import { QueueMetrics } from './queue/queue-metrics.ts';
 import { ScheduleMetrics } from './schedules/metrics.ts';
 import { Scheduler } from './schedules/scheduler.ts';
 
@@ -60,6 +64,9 @@ const CONNECTIONS = 10;
 const LOGIN_CONNECTIONS = 2;
 /** How many may wait from one address. */
 const LOGINS_PER_ADDRESS = 60;
+/** Callbacks at once. They are announced, so that polling is only for retries. */
+const CALLBACKS = 8;
+const CALLBACK_POLL_MS = 5_000;
 /** Password checks take a quarter of a second each, so those that come together wait for a connection longer than others. */
 const LOGIN_WAIT_MS = 8_000;
 
@@ -93,6 +100,10 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     const metrics = config['control-plane'].metrics ? new Metrics(pool) : null;
     const mailer = new Mailer({ section: config.mail, log, ...(options.unsent === undefined ? {} : { unsent: options.unsent }) });
     lifecycle.add('mailer', () => mailer.stop());
+    const historyMetrics = metrics === null ? null : new HistoryMetrics(metrics.registry);
+    const queueMetrics = new QueueMetrics(metrics?.registry ?? null);
+    const queue = new Queue({ databaseUrl: url, pool, database, keys, teamKeys, metrics: queueMetrics, log });
+    lifecycle.add('queue', () => queue.stop());
     const { app, routes } = await buildApp({
       database,
       logins: new Database(loginPool),
@@ -101,8 +112,10 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       teamKeys,
       sessions: new Sessions(database, keys),
       mailer,
+      queue,
       signup: config['control-plane'].signup,
       metrics,
+      historyMetrics,
       log,
       passwordCost: options.passwordCost ?? PASSWORD_COST,
       requestsPerSecond: options.requestsPerSecond ?? REQUESTS_PER_SECOND,
@@ -112,7 +125,9 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     const host = options.host ?? config['control-plane'].host;
     await listen(app, host, options.port ?? config['control-plane'].port);
     const workerPools = startHousekeeping(lifecycle, options, keys, mailer);
-    startScheduler(lifecycle, options, metrics, workerPools);
+    startScheduler(lifecycle, options, metrics, workerPools, queue);
+    startCallbacks(lifecycle, options, teamKeys, workerPools);
+    queue.start();
     sweeper.start();
     const { port } = app.server.address() as AddressInfo;
     return { routes, url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`, stop: () => lifecycle.stop() };
@@ -151,6 +166,7 @@ function startScheduler(
   { databaseUrl: url, log }: ControlPlaneOptions,
   metrics: Metrics | null,
   workerPools: WorkerPools,
+  queue: Queue,
 ): void {
   const jobs = createPool({ url, max: 3, name: 'triggerfs-schedule-jobs', log });
   lifecycle.add('schedule jobs database', () => jobs.end());
@@ -161,11 +177,34 @@ function startScheduler(
     database: new Database(pool),
     metrics: new ScheduleMetrics(metrics?.registry ?? new Registry()),
     log,
-    onFired: () => undefined,
+    onFired: () => queue.nudge(),
     onPool: (id, alive) => workerPools.note(id, alive),
   });
   lifecycle.add('scheduler', () => scheduler.stop());
   scheduler.start();
+}
+
+/** Results are posted by a runner of their own: a host that answers slowly must not hold up housekeeping. */
+function startCallbacks(
+  lifecycle: Lifecycle,
+  { databaseUrl: url, config, log }: ControlPlaneOptions,
+  keys: TeamKeys,
+  workerPools: WorkerPools,
+): void {
+  const owner = createPool({ url, max: 3, name: 'triggerfs-callbacks', log });
+  lifecycle.add('callbacks database', () => owner.end());
+  const pool = createPool({ url, role: 'triggerfs_jobs', max: 2, name: 'triggerfs-callback-jobs', log });
+  lifecycle.add('callback jobs database', () => pool.end());
+  const allowed = config['control-plane'].callbacks.split(',').map((host) => host.trim());
+  const task = callbackTask({ database: new Database(pool), keys, allowed, log });
+  const runner = new Housekeeping(owner, { queue_callback: task }, log, {
+    name: 'callbacks',
+    crontab: '',
+    options: { concurrency: CALLBACKS, preset: { worker: { pollInterval: CALLBACK_POLL_MS } } },
+    onPool: (id, alive) => workerPools.note(id, alive),
+  });
+  lifecycle.add('callbacks', () => runner.stop());
+  runner.start();
 }
 
 async function listen(app: App, host: string, port: number): Promise<void> {

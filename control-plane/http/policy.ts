@@ -7,7 +7,7 @@ interface Policy {
   readonly kinds: readonly Principal['kind'][];
   readonly roles: readonly Principal['role'][];
   /** Scope that an API token needs; null: every token may. */
-  readonly scope: 'read' | 'write' | null;
+  readonly scope: 'read' | 'write' | 'invoke' | null;
   /** Only for those who operate the installation. */
   readonly operator?: true;
 }
@@ -31,6 +31,8 @@ export const POLICIES = {
   operate: { kinds: ['user', 'account'], roles: PEOPLE, scope: null, operator: true },
   /** Sees the team. */
   read: { kinds: ['user', 'token'], roles: READERS, scope: 'read' },
+  /** Calls services. */
+  invoke: { kinds: ['user', 'token'], roles: WRITERS, scope: 'invoke' },
   /** Creates things, and changes those of their own; admins change everybody's. */
   change: { kinds: ['user', 'token'], roles: WRITERS, scope: 'write' },
   /** Manages the team's members. */

@@ -8,6 +8,7 @@ export const CRONTAB = [
   '* * * * * heal_schedules ?max=3',
   '* * * * * watch_troubles ?max=3',
   '41 * * * * sweep_fires ?max=3',
+  '53 * * * * repair_queue ?max=3',
   '23 * * * * rotate_keys ?max=3',
 ].join('\n');
 
@@ -33,6 +34,7 @@ export function taskList(jobs: Database, keys: KeyRing): TaskList {
     heal_schedules: async () => void (await jobs.rows('select triggerfs.heal_schedules()')),
     watch_troubles: async () => void (await jobs.rows('select triggerfs.watch_troubles()')),
     sweep_fires: async () => void (await jobs.rows(`delete from triggerfs.schedule_fires where fired_at < now() - interval '30 days'`)),
+    repair_queue: async () => void (await jobs.rows('select triggerfs.queue_repair()')),
     rotate_keys: async () => keys.rotate(),
   };
 }

@@ -42,7 +42,9 @@ export const SECTIONS = {
     database: secret('PostgreSQL address; DATABASE_URL when empty.'),
     metrics: flag('Serve /metrics.', true),
     proxies: text('Addresses or networks of reverse proxies, with commas between, whose X-Forwarded-For is believed.'),
-    callbacks: texts('Hosts that results may be posted to wherever they are, as `host` or `host:port`; others must have public addresses.'),
+    callbacks: text(
+      'Hosts, with commas between, that results may be posted to wherever they are, as `host` or `host:port`; others must have public addresses.',
+    ),
     signup: flag('Strangers may sign up; otherwise admins make accounts.', true),
   },
   mail: {
@@ -59,7 +61,9 @@ export const SECTIONS = {
     gateway_host: text('Address of the HTTP gateway.', '127.0.0.1'),
     gateway_port: integer('Port of the HTTP gateway; 0 takes a free one.', 8643, 0, 65_535),
     metrics: flag('Serve /metrics at the gateway.', true),
-    proxies: text('Addresses or networks of reverse proxies before the gateway, with commas between, whose X-Forwarded headers are believed.'),
+    proxies: text(
+      'Addresses or networks of reverse proxies before the gateway, with commas between, whose X-Forwarded headers are believed.',
+    ),
     advertise: text('Address that peers connect to, `tcp://host:port`; empty means host and port.'),
     region: text('Region of this broker.', 'default'),
     keyfile: text('File with this broker’s CURVE key pair and id; made when missing.', './.triggerfs/broker.key'),

@@ -17,6 +17,9 @@ type Caller = (typeof CALLERS)[number];
 const OUTSIDERS: readonly Caller[] = ['stranger', 'other', 'both', 'anonymous'];
 
 const SESSION = '00000000-0000-4000-8000-000000000001';
+/** Invocations in the queue: one waits, one is a dead letter. */
+const WAITING = '00000000-0000-4000-8000-000000000011';
+const DEAD = '00000000-0000-4000-8000-000000000021';
 
 /** Everything of team `a` that routes address, put back before each call. Workers, services and trees belong to the admin. */
 const PREPARE = `
@@ -57,6 +60,10 @@ const PREPARE = `
     select 9001, 9000, 8003, 'member', u.id from triggerfs.users u where u.identity = 'admin-a' on conflict do nothing;
   insert into triggerfs.mails (id, team_id, kind, subject) overriding system value values (9001, 9000, 'test', 'secret plans') on conflict do nothing;
   update triggerfs.memberships set created_at = '2020-01-01' where team_id = 9000;
+  insert into triggerfs.queue_items (id, team_id, source, caller, service, plugin, due_at, expires_at, state, parked, ended_at)
+    select v.id::uuid, 9000, 'api', 'admin-a', 's1', 'echo', now() + interval '1 day', now() + interval '2 days', v.state, v.parked, v.ended_at
+    from (values ('${WAITING}', 'queued', 1, null), ('${DEAD}', 'dead', 0, now())) v (id, state, parked, ended_at)
+    on conflict (id) do update set state = excluded.state, parked = excluded.parked, ended_at = excluded.ended_at;
   insert into triggerfs.sessions (session_id, user_id, team_id, address, agent, expires_at)
     select '${SESSION}', u.id, 9000, '', '', now() + interval '1 hour' from triggerfs.users u where u.identity = 'owner-a' on conflict do nothing;
 `;
@@ -118,6 +125,11 @@ const REQUESTS: Readonly<Record<string, { readonly path?: string; readonly body?
   'POST /v1/schedules/:name/run': { path: 'c1' },
   'POST /v1/schedules/:name/pause': { path: 'c1', body: {} },
   'POST /v1/schedules/:name/resume': { path: 'c1' },
+  'POST /v1/invocations': { body: { service: 's1', plugin: 'echo', delay: '1d' } },
+  'GET /v1/invocations/:id': { path: WAITING },
+  'DELETE /v1/invocations/:id': { path: WAITING },
+  'POST /v1/invocations/:id/redrive': { path: DEAD },
+  'POST /v1/queue/redrive': { body: { service: 'none' } },
   'POST /v1/tokens': { body: { name: 'fresh' } },
   'DELETE /v1/tokens/:name': { path: 'k1' },
   'POST /v1/configuration/check': { body: { commands: ['set workers w1 description "x"'] } },
@@ -196,7 +208,11 @@ suite('access', () => {
     for (const route of routes().filter((url) => /:(id|name)/.test(url))) {
       const { path } = REQUESTS[route] ?? {};
       assert.ok(path !== undefined, `${route} needs an object of team a in this test`);
-      const nowhere = path === SESSION ? SESSION.replace(/1$/, '2') : /^\d+$/.test(path) ? '7777' : path.replace(/[a-z]\w*$/, 'nowhere');
+      const nowhere = /^[0-9a-f-]{36}$/.test(path)
+        ? path.replace(/1$/, '2')
+        : /^\d+$/.test(path)
+          ? '7777'
+          : path.replace(/[a-z]\w*$/, 'nowhere');
       for (const caller of OUTSIDERS) {
         const [real, none] = [await call(route, caller), await call(route, caller, nowhere)];
         const renamed: string = JSON.stringify(none.body).replaceAll(decodeURIComponent(nowhere), decodeURIComponent(path));

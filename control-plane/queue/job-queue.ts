@@ -1,0 +1,71 @@
+import type { Pool } from 'pg';
+import { PgBoss } from 'pg-boss';
+import type { Logger } from '../../runtime/logging.ts';
+
+/** The one queue of pg-boss; `migrations/0016_queue.sql` makes it. */
+const QUEUE = 'invocations';
+/** A dispatcher that is silent for 15 s (the queue's heartbeat) loses its jobs at the next look. */
+const MONITOR_S = 5;
+
+/** A fetched job: the lease on one item. */
+export interface Job {
+  /** Id of the item. */
+  readonly id: string;
+  /** Rises when the lease was lost; fences what an earlier holder says. */
+  readonly retryCount: number;
+}
+
+/**
+ * pg-boss, as far as it is used: it hands each job to one dispatcher, and hands it out again when that one falls silent.
+ * Jobs are inserted and deleted by our own SQL, in the transaction that changes their item.
+ */
+export class JobQueue {
+  readonly #boss: PgBoss;
+
+  /** The pool's login must own pg-boss's tables. */
+  constructor(pool: Pool, log: Logger) {
+    this.#boss = new PgBoss({
+      db: {
+        executeSql: async (text, values) => {
+          // Several statements at once go only without values.
+          const given = values as unknown[] | undefined;
+          return given === undefined || given.length === 0 ? pool.query(text) : pool.query(text, given);
+        },
+      },
+      migrate: false,
+      createSchema: false,
+      schedule: false,
+      supervise: true,
+      superviseIntervalSeconds: MONITOR_S,
+      monitorIntervalSeconds: MONITOR_S,
+    });
+    this.#boss.on('error', (err) => log.warn({ err }, 'the queue pauses'));
+    this.#boss.on('warning', (warning) => log.debug({ warning }, 'queue'));
+  }
+
+  /** Starts looking after lost leases. @throws Error without the database */
+  async start(): Promise<void> {
+    await this.#boss.start();
+  }
+
+  /** Takes up to `limit` jobs that are due, those with the highest priority first. */
+  async fetch(limit: number): Promise<readonly Job[]> {
+    const jobs = await this.#boss.fetch(QUEUE, { batchSize: limit });
+    return jobs.map(({ id, retryCount }) => ({ id, retryCount }));
+  }
+
+  /** Keeps the leases. */
+  async touch(jobs: readonly Job[]): Promise<void> {
+    if (jobs.length > 0) await this.#boss.touch(QUEUE, [...jobs]);
+  }
+
+  /** Gives the leases back: another dispatcher takes them at once. */
+  async giveBack(jobs: readonly Job[]): Promise<void> {
+    if (jobs.length > 0) await this.#boss.fail(QUEUE, [...jobs]);
+  }
+
+  /** Stops looking. */
+  async stop(): Promise<void> {
+    await this.#boss.stop({ graceful: false, close: false });
+  }
+}
