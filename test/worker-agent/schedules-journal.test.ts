@@ -82,17 +82,20 @@ test('a full journal: output gives way first; then nothing fires, and everything
     due: 0,
     through: null,
     outcome: 'missed',
-    reason: 'x'.repeat(900),
+    reason: '',
     at: 0,
     run: null,
     waits: false,
   };
   const sequences: number[] = [];
   for (let bytes = 1; bytes > 0; ) bytes = journal.dropOldestOutput();
-  try {
-    for (;;) sequences.push(journal.insertFire({ ...filler, due: sequences.length }));
-  } catch (error) {
-    assert.match((error as Error).message, /full/);
+  // Large ones first, then small ones into the gaps that they leave.
+  for (const reason of ['x'.repeat(900), '']) {
+    try {
+      for (;;) sequences.push(journal.insertFire({ ...filler, reason, due: sequences.length }));
+    } catch (error) {
+      assert.match((error as Error).message, /full/);
+    }
   }
   assert.equal(fires.check(now + 1_000), false);
   assert.equal(fires.check(now + 4_000), false);
