@@ -1,12 +1,14 @@
 import { OBJECTS, type Operation } from '../../protocol/configuration/operations.ts';
 import { TriggerFsError } from '../../protocol/errors.ts';
 import type { CommandResult } from '../../protocol/http/configuration.ts';
+import type { ScheduleChange } from '../../protocol/http/schedule.ts';
 import type { ServiceChange } from '../../protocol/http/service.ts';
 import type { TriggerChange } from '../../protocol/http/trigger.ts';
 import { LIMITS } from '../../protocol/limits.ts';
 import { assertMayChange, type Principal } from '../auth/principal.ts';
 import type { Transaction } from '../database.ts';
 import * as directories from '../directories/repository.ts';
+import * as schedules from '../schedules/repository.ts';
 import { deleteHook, putHook } from '../services/hooks.ts';
 import * as services from '../services/repository.ts';
 import { changeTeam } from '../teams/repository.ts';
@@ -90,6 +92,9 @@ export class Applier {
       case 'triggers':
         await triggers.createTrigger(tx, principal, name);
         return null;
+      case 'schedules':
+        await schedules.createSchedule(tx, principal, name);
+        return null;
       default:
         throw elsewhere(object);
     }
@@ -126,6 +131,9 @@ export class Applier {
         await triggers.changeTrigger(tx, this.#principal, trigger.id, settings as TriggerChange);
         return SILENT;
       }
+      case 'schedules':
+        await schedules.changeSchedule(tx, teamId, await this.#schedule(name), settings as ScheduleChange);
+        return SILENT;
       default:
         throw elsewhere(object);
     }
@@ -187,16 +195,17 @@ export class Applier {
     return SILENT;
   }
 
-  async #argument({ name, key, value }: Of<'argument'>): Promise<Outcome> {
-    const trigger = await this.#trigger(name);
-    const { [key]: old, ...others } = trigger.args;
-    if (value === null && old === undefined)
-      throw new TriggerFsError('TFS_NOT_FOUND', `the trigger ${trigger.path} has no argument ${key}`);
+  async #argument({ object, name, key, value }: Of<'argument'>): Promise<Outcome> {
+    const owner = object === 'triggers' ? await this.#trigger(name) : await this.#schedule(name);
+    const what = `the ${OBJECTS[object].singular} ${'path' in owner ? owner.path : owner.name}`;
+    const { [key]: old, ...others } = owner.args;
+    if (value === null && old === undefined) throw new TriggerFsError('TFS_NOT_FOUND', `${what} has no argument ${key}`);
     const args = value === null ? others : { ...others, [key]: value };
     const bytes = Buffer.byteLength(JSON.stringify(args));
     if (bytes > LIMITS.argsBytes)
       throw new TriggerFsError('TFS_TOO_LARGE', `the arguments have ${bytes} bytes, more than ${LIMITS.argsBytes}`);
-    await triggers.changeTrigger(this.#tx, this.#principal, trigger.id, { args });
+    if ('path' in owner) await triggers.changeTrigger(this.#tx, this.#principal, owner.id, { args });
+    else await schedules.changeSchedule(this.#tx, this.#principal.teamId, owner, { args });
     return SILENT;
   }
 
@@ -227,6 +236,9 @@ export class Applier {
       case 'triggers':
         await triggers.deleteTrigger(tx, teamId, (await this.#trigger(name)).id);
         return SILENT;
+      case 'schedules':
+        await schedules.deleteSchedule(tx, teamId, (await this.#schedule(name)).id);
+        return SILENT;
       default:
         throw elsewhere(object);
     }
@@ -246,6 +258,9 @@ export class Applier {
         return SILENT;
       case 'directories':
         await directories.moveDirectory(tx, principal.teamId, (await this.#directory(name)).path, to);
+        return SILENT;
+      case 'schedules':
+        await schedules.changeSchedule(tx, principal.teamId, await this.#schedule(name), { name: to });
         return SILENT;
       case 'triggers': {
         const trigger = await this.#trigger(name);
@@ -296,6 +311,12 @@ export class Applier {
     const trigger = await triggers.findTrigger(this.#tx, this.#principal, name);
     assertMayChange(this.#principal, trigger.ownerId, `the trigger ${trigger.path}`);
     return trigger;
+  }
+
+  async #schedule(name: string): Promise<schedules.ScheduleRow> {
+    const schedule = await schedules.findSchedule(this.#tx, this.#principal.teamId, name);
+    assertMayChange(this.#principal, schedule.ownerId, `the schedule ${schedule.name}`);
+    return schedule;
   }
 
   async #directory(path: string): Promise<directories.DirectoryRow> {

@@ -14,6 +14,7 @@ export const RESTORED: Readonly<Record<Table, readonly string[]>> = {
   workers: ['identity', 'description', 'owner_id'],
   services: [
     ...['name', 'description', 'algorithm', 'timeout_ms', 'window', 'max_errors', 'failover', 'queue_limit', 'visibility', 'plugins'],
+    'queue_concurrency',
     ...['history', 'http', 'owner_id'],
   ],
   // Their secrets are elsewhere, and stay.
@@ -23,6 +24,24 @@ export const RESTORED: Readonly<Record<Table, readonly string[]>> = {
     ...['directory_id', 'name', 'description', 'mode', 'plugin', 'service_id', 'args', 'timeout_ms', 'framing', 'durability'],
     ...['visibility', 'owner_id'],
   ],
+  schedules: [
+    ...[
+      'name',
+      'description',
+      'enabled',
+      'cron',
+      'every',
+      'run_at',
+      'timezone',
+      'trigger',
+      'trigger_id',
+      'service',
+      'plugin',
+      'args',
+      'payload',
+    ],
+    ...['timeout', 'retries', 'catchup', 'catchup_window', 'overlap', 'jitter', 'paused_until', 'resident', 'owner_id'],
+  ],
 };
 
 const KEYS: Readonly<Record<Table, (row: Row) => string>> = {
@@ -31,6 +50,7 @@ const KEYS: Readonly<Record<Table, (row: Row) => string>> = {
   hooks: (row) => String(row.name).toLowerCase(),
   directories: (row) => String(row.path),
   triggers: (row) => `${row.directory_id}/${row.name}`,
+  schedules: (row) => String(row.name).toLowerCase(),
 };
 
 /**
@@ -45,14 +65,16 @@ export function adoptIds(target: Snapshot, current: Snapshot, users: ReadonlySet
     hooks: none(),
     directories: none(),
     triggers: none(),
+    schedules: none(),
   };
-  const tables: Record<Table, Row[]> = { workers: [], services: [], hooks: [], directories: [], triggers: [] };
+  const tables: Record<Table, Row[]> = { workers: [], services: [], hooks: [], directories: [], triggers: [], schedules: [] };
   const map = (table: Table, id: unknown): number | null => (typeof id === 'number' ? (ids[table].get(id) ?? null) : null);
   for (const table of TABLES) {
     const rows = target.tables[table].map((row) => ({
       ...row,
       owner_id: users.has(row.owner_id as number) ? row.owner_id : null,
       ...(table === 'triggers' ? { directory_id: map('directories', row.directory_id), service_id: map('services', row.service_id) } : {}),
+      ...(table === 'schedules' ? { trigger_id: map('triggers', row.trigger_id) } : {}),
       ...(table === 'hooks' ? { service_id: map('services', row.service_id) } : {}),
     }));
     ids[table] = matchIds(rows, current.tables[table], KEYS[table]);

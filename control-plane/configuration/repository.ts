@@ -5,6 +5,7 @@ import type { CommitView, ConfigurationLock, PendingCommit } from '../../protoco
 import { isAdmin, type Principal } from '../auth/principal.ts';
 import type { Transaction } from '../database.ts';
 import { listDirectories } from '../directories/repository.ts';
+import { listSchedules } from '../schedules/repository.ts';
 import { listServices } from '../services/repository.ts';
 import { iso, visible } from '../sql.ts';
 import { currentTeam } from '../teams/repository.ts';
@@ -30,6 +31,7 @@ const COMMITS = `select c.id, ${iso('c.created_at')} as "createdAt", c.author, c
 /** Where to look for one with exactly this name or path that is there and seen by the caller ($2, and $3 for admins). */
 const NAMED: Readonly<Partial<Record<ObjectName, string>>> = {
   services: `triggerfs.services x where x.team_id = $1 and lower(x.name) = lower($4) and ${visible('x', '$2', '$3')}`,
+  schedules: 'triggerfs.schedules x where x.team_id = $1 and lower(x.name) = lower($4)',
   directories: 'triggerfs.directories x where x.team_id = $1 and x.path = $4',
   triggers: `triggerfs.triggers x join triggerfs.directories d on d.team_id = x.team_id and d.id = x.directory_id
     where x.team_id = $1 and d.path || '/' || x.name = $4 and ${visible('x', '$2', '$3')}`,
@@ -51,7 +53,8 @@ export async function readCommands(tx: Transaction, principal: Principal): Promi
   const workers = await listWorkers(tx, principal);
   const services = await listServices(tx, principal);
   const triggers = await listTriggers(tx, principal);
-  return describeTeam({ description, directories, workers, services, triggers }).map(formatOperation);
+  const schedules = await listSchedules(tx, principal.teamId);
+  return describeTeam({ description, directories, workers, services, triggers, schedules }).map(formatOperation);
 }
 
 /** Lets one commit, rollback or lock of a team work at a time, until the end of the transaction. */

@@ -16,6 +16,7 @@ const PARKED: Readonly<Record<Table, readonly [column: string, value: string]>> 
   hooks: ['name', `'_rollback.hook.' || id`],
   directories: ['path', `'/_rollback.' || id`],
   triggers: ['name', `'_rollback.' || id`],
+  schedules: ['name', `'_rollback.schedule.' || id`],
 };
 
 /**
@@ -23,8 +24,10 @@ const PARKED: Readonly<Record<Table, readonly [column: string, value: string]>> 
  * come back with their ids, workers with a token that nobody knows: they may have been deleted because the old one leaked.
  * Everything that changes its name or place is parked first, so that names may have been exchanged. Returns what its author should know.
  */
-export async function restoreSnapshot(tx: Transaction, teamId: number, saved: Snapshot, byOwner: boolean): Promise<string[]> {
+export async function restoreSnapshot(tx: Transaction, teamId: number, snapshot: Snapshot, byOwner: boolean): Promise<string[]> {
   const current = await readSnapshot(tx, teamId);
+  // Snapshots from before there were schedules say nothing about them.
+  const saved = { ...snapshot, tables: { ...current.tables, ...snapshot.tables } };
   const owners = Object.values(saved.tables).flatMap((rows) => rows.map(({ owner_id }) => owner_id));
   const users = await tx.rows<{ id: number }>('select id from triggerfs.users where id = any($1::integer[])', [owners]);
   const target = adoptIds(saved, current, new Set(users.map(({ id }) => id)));
@@ -34,7 +37,12 @@ export async function restoreSnapshot(tx: Transaction, teamId: number, saved: Sn
   const [directories, triggers] = [changes('directories'), changes('triggers')];
 
   const leavesTeam = !byOwner && !isDeepStrictEqual(target.team, current.team);
+  const schedules = changes('schedules');
+  // They come back as they were, also where what they run was gone already.
+  await tx.rows(`select set_config('app.restoring', 'on', true)`);
   if (byOwner) await restore.team(target);
+  await restore.remove('schedules', schedules.gone);
+  await restore.park('schedules', schedules.changed);
   await restore.remove('triggers', triggers.gone);
   await restore.park('triggers', triggers.changed);
   const members = changedServices(target, current);
@@ -51,6 +59,7 @@ export async function restoreSnapshot(tx: Transaction, teamId: number, saved: Sn
   await restore.park('directories', [...directories.gone, ...directories.changed]);
   await restore.put('directories', directories);
   await restore.put('triggers', triggers);
+  await restore.put('schedules', schedules);
   await restore.remove('directories', directories.gone);
   await restore.attach(target, members);
   return [

@@ -4,7 +4,7 @@ import type { Transaction } from '../database.ts';
 export type Row = { readonly id: number; readonly [column: string]: unknown };
 
 /** The tables of a team's configuration, each before those that refer to it. */
-export const TABLES = ['workers', 'services', 'hooks', 'directories', 'triggers'] as const;
+export const TABLES = ['workers', 'services', 'hooks', 'directories', 'triggers', 'schedules'] as const;
 export type Table = (typeof TABLES)[number];
 
 /** A team's whole configuration, of all owners; without the hashes of tokens, which no rollback brings back. */

@@ -16,8 +16,8 @@ export function formatOperation(operation: Operation): string {
       return `set ${object} ${quoteName(object, name)} ${operation.list} ${listWord(operation)} ${quote(operation.item)}`;
     case 'argument':
       return operation.value === null
-        ? `delete triggers ${quoteName('triggers', name)} args ${quote(operation.key)}`
-        : `set triggers ${quoteName('triggers', name)} args ${operation.key}=${quote(operation.value)}`;
+        ? `delete ${object} ${quoteName(object, name)} args ${quote(operation.key)}`
+        : `set ${object} ${quoteName(object, name)} args ${operation.key}=${quote(operation.value)}`;
     case 'http':
     case 'hook':
       return formatHttp(operation);
@@ -32,7 +32,7 @@ export function formatOperation(operation: Operation): string {
 function formatChange(object: ObjectName, name: string, settings: Settings): string {
   const subject = name === '' ? object : `${object} ${quoteName(object, name)}`;
   if (Object.hasOwn(settings, 'plugins')) return `set ${subject} plugins ${settings.plugins === null ? 'all' : 'none'}`;
-  if (settings.service === null) return `set ${subject} service detach`;
+  if (object === 'triggers' && settings.service === null) return `set ${subject} service detach`;
   const reset = Object.entries(SETTINGS[object]).find(([, { field }]) => settings[field] === null);
   if (reset !== undefined) return `delete ${subject} ${reset[0]}`;
   return ['set', subject, ...formatSettings(object, settings)].join(' ');

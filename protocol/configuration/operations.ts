@@ -1,13 +1,13 @@
 import type { HookChange, HttpChange } from '../http/gateway.ts';
 
 /** What configuration commands are about. `users`, `invites` and `tokens` are no part of the configuration text. */
-export const OBJECT_NAMES = ['teams', 'users', 'invites', 'tokens', 'directories', 'workers', 'services', 'triggers'] as const;
+export const OBJECT_NAMES = ['teams', 'users', 'invites', 'tokens', 'directories', 'workers', 'services', 'triggers', 'schedules'] as const;
 
 /** Kind of an object, the way commands and API paths write it. */
 export type ObjectName = (typeof OBJECT_NAMES)[number];
 
 /** Value of a setting as the API's bodies hold it; null means the default where a body says so. */
-export type SettingValue = string | number | null | readonly string[];
+export type SettingValue = string | number | boolean | null | readonly string[];
 
 /** Settings by the name of their property in the API's bodies, such as `timeoutMs`. */
 export type Settings = Readonly<Record<string, SettingValue>>;
@@ -25,8 +25,14 @@ export type Operation =
       readonly list: ListName;
       readonly item: string;
     }
-  /** One argument that a trigger hands to its plugin; null removes it. */
-  | { readonly verb: 'argument'; readonly object: 'triggers'; readonly name: string; readonly key: string; readonly value: string | null }
+  /** One argument that a trigger or schedule hands to its plugin; null removes it. */
+  | {
+      readonly verb: 'argument';
+      readonly object: 'triggers' | 'schedules';
+      readonly name: string;
+      readonly key: string;
+      readonly value: string | null;
+    }
   /** How a service answers over HTTP; null puts all of it back. */
   | { readonly verb: 'http'; readonly object: 'services'; readonly name: string; readonly change: HttpChange | null }
   /** A webhook of a service, made when it is not there; null deletes it. */
@@ -77,6 +83,7 @@ export const OBJECTS: Readonly<Record<ObjectName, ObjectDefinition>> = {
   workers: { singular: 'worker', naming: ['identity', 'name'], rename: true, configuration: true, doc: 'Workers' },
   services: { singular: 'service', naming: ['name'], rename: true, configuration: true, doc: 'Services' },
   triggers: { singular: 'trigger', naming: ['name', 'path'], rename: true, configuration: true, doc: 'Trigger files' },
+  schedules: { singular: 'schedule', naming: ['name'], rename: true, configuration: true, doc: 'Clocks with a rule' },
 };
 
 /** The object that a word names, in the singular or plural; null for another word. */

@@ -7,7 +7,7 @@ import { isPipe, type Token, tokenize } from './tokens.ts';
 
 const VERBS = ['set', 'delete', 'rename'];
 /** Words with a grammar of their own. */
-const EXTRA: Readonly<Partial<Record<ObjectName, readonly string[]>>> = { triggers: ['args'], services: ['http'] };
+const EXTRA: Readonly<Partial<Record<ObjectName, readonly string[]>>> = { triggers: ['args'], schedules: ['args'], services: ['http'] };
 
 /** A command of a text with where it stands. */
 export interface ParsedCommand {
@@ -132,7 +132,7 @@ function readSet(words: Words, object: ObjectName): Operation {
     const list = words.take(Object.keys(lists)) as ListName | null;
     if (list !== null) return readList(words, object, name, list);
   }
-  if (object === 'triggers' && words.take(['args']) !== null) return readArgument(words, name);
+  if ((object === 'triggers' || object === 'schedules') && words.take(['args']) !== null) return readArgument(words, object, name);
   if (object === 'services' && words.take(['http']) !== null) return readSetHttp(words, name);
   if (words.isDone) throw new TriggerFsError('TFS_USAGE', `what of it is to be set? ${wordsOf(object).join(', ')}`);
   return { verb: 'change', object, name, settings: readSettings(words, object) };
@@ -167,11 +167,11 @@ function readList(words: Words, object: 'services' | 'triggers', name: string, l
   return { verb: 'attach', object, name, list, item: checkItem(list, words.text(`what to ${add}`)) };
 }
 
-function readArgument(words: Words, name: string): Operation {
+function readArgument(words: Words, object: 'triggers' | 'schedules', name: string): Operation {
   const pair = words.text('an argument as key=value');
   const end = pair.indexOf('=');
   if (end < 0) throw new TriggerFsError('TFS_USAGE', `an argument is written key=value, not ${pair}`);
-  return { verb: 'argument', object: 'triggers', name, key: checkArgument(pair.slice(0, end)), value: pair.slice(end + 1) };
+  return { verb: 'argument', object, name, key: checkArgument(pair.slice(0, end)), value: pair.slice(end + 1) };
 }
 
 function readDelete(words: Words, object: ObjectName): Operation {
@@ -180,8 +180,8 @@ function readDelete(words: Words, object: ObjectName): Operation {
   const lists = LISTS[object] ?? {};
   const word = words.keyword(wordsOf(object));
   if (word === 'http') return readDeleteHttp(words, name);
-  if (word === 'args')
-    return { verb: 'argument', object: 'triggers', name, key: checkArgument(words.text('the name of the argument')), value: null };
+  if (word === 'args' && (object === 'triggers' || object === 'schedules'))
+    return { verb: 'argument', object, name, key: checkArgument(words.text('the name of the argument')), value: null };
   if (Object.hasOwn(lists, word)) return readDeleteItem(words, object as 'services' | 'triggers', name, word as ListName);
   const { field, initial } = SETTINGS[object][word] as Setting;
   if (initial === undefined) throw new TriggerFsError('TFS_USAGE', `${word} cannot be deleted, only set`);

@@ -1,46 +1,13 @@
 import { TriggerFsError } from '../errors.ts';
 import { LIMITS } from '../limits.ts';
-import { isPluginName } from '../names.ts';
-import { parseDuration } from '../quantity.ts';
-import type { ObjectName, SettingValue } from './operations.ts';
+import type { ObjectName } from './operations.ts';
+import { SCHEDULE_SETTINGS } from './schedule-settings.ts';
+import { choice, description, plugin, type Setting, timeout } from './setting.ts';
 
-/** A setting of an object: `set services demo timeout 10s`. */
-export interface Setting {
-  /** Its property in the API's bodies. */
-  readonly field: string;
-  /** What its value looks like. */
-  readonly usage: string;
-  readonly doc: string;
-  /** All values, where there are few. */
-  readonly choices?: readonly string[];
-  /** What a new object has, and what `delete OBJECT NAME SETTING` goes back to; undefined: it cannot be deleted. */
-  readonly initial: SettingValue | undefined;
-  /** @throws TriggerFsError TFS_USAGE */
-  readonly parse: (text: string) => SettingValue;
-  readonly format: (value: SettingValue) => string;
-}
+export type { Setting };
 
-const DESCRIPTION_LENGTH = 1000;
 const QUOTA = /^([1-9][0-9]{0,4}|([1-9][0-9]?|100)%)$/;
 const ERROR_QUOTA = /^(0|[1-9][0-9]{0,4}|([1-9][0-9]?|100)%)$/;
-const DURATIONS: readonly (readonly [unit: string, ms: number])[] = [
-  ['d', 86_400_000],
-  ['h', 3_600_000],
-  ['m', 60_000],
-  ['s', 1_000],
-];
-
-const description: Setting = {
-  field: 'description',
-  usage: '"TEXT"',
-  doc: 'What it is for',
-  initial: '',
-  parse: (text) => {
-    if ([...text].length <= DESCRIPTION_LENGTH) return text;
-    throw new TriggerFsError('TFS_USAGE', `a description has at most ${DESCRIPTION_LENGTH} characters, not ${[...text].length}`);
-  },
-  format: String,
-};
 const visibility = choice('visibility', 'Who sees it: its owner, the team, or everyone', ['local', 'team', 'public'], 'local');
 const role = choice('role', 'What they may do', ['owner', 'admin', 'member', 'viewer'], undefined);
 
@@ -84,44 +51,31 @@ export const SETTINGS: Readonly<Record<ObjectName, Readonly<Record<string, Setti
       },
       format: String,
     },
+    queue_concurrency: {
+      field: 'queueConcurrency',
+      usage: 'N',
+      doc: 'How many queued invocations run at once',
+      initial: null,
+      parse: (text) => {
+        if (/^[1-9]\d{0,5}$/.test(text) && Number(text) <= 100_000) return Number(text);
+        throw new TriggerFsError('TFS_USAGE', `queue_concurrency is a number from 1 to 100000, not ${text}`);
+      },
+      format: String,
+    },
     visibility,
     history: choice('history', 'What is kept of each request', ['off', 'meta', 'output'], 'meta'),
   },
   triggers: {
     description,
     mode: mode(0o644),
-    plugin: {
-      field: 'plugin',
-      usage: 'NAME/NAME',
-      doc: 'Plugin that is run',
-      initial: null,
-      parse: (text) => {
-        if (isPluginName(text)) return text;
-        throw new TriggerFsError('TFS_USAGE', `${text} is no name of a plugin, such as command/command`);
-      },
-      format: String,
-    },
+    plugin,
     timeout: timeout(null),
     framing: choice('framing', 'What makes one request: each write, line, or close', ['write', 'line', 'close'], 'write'),
     durability: choice('durability', 'fsync: what was written survives a power loss', ['process', 'fsync'], 'process'),
     visibility,
   },
+  schedules: SCHEDULE_SETTINGS,
 };
-
-function choice(field: string, doc: string, choices: readonly string[], initial: string | undefined): Setting {
-  return {
-    field,
-    usage: choices.join('|'),
-    doc,
-    choices,
-    initial,
-    parse: (text) => {
-      if (choices.includes(text)) return text;
-      throw new TriggerFsError('TFS_USAGE', `${field} is ${choices.slice(0, -1).join(', ')} or ${choices.at(-1)}, not ${text}`);
-    },
-    format: String,
-  };
-}
 
 function pattern(field: string, usage: string, doc: string, allowed: RegExp, initial: string): Setting {
   return {
@@ -134,24 +88,6 @@ function pattern(field: string, usage: string, doc: string, allowed: RegExp, ini
       throw new TriggerFsError('TFS_USAGE', `${text} is neither a number of workers, such as 2, nor a share of them, such as 25%`);
     },
     format: String,
-  };
-}
-
-function timeout(initial: number | null): Setting {
-  return {
-    field: 'timeoutMs',
-    usage: '10s',
-    doc: 'How long a run may take',
-    initial,
-    parse: (text) => {
-      const ms = parseDuration(text);
-      if (ms !== null && ms <= LIMITS.maxTimeoutMs) return ms;
-      throw new TriggerFsError('TFS_USAGE', `a timeout is a duration such as 500ms, 10s or 5m, at most 7d, not ${text}`);
-    },
-    format: (value) => {
-      const [unit, size] = DURATIONS.find(([, ms]) => Number(value) % ms === 0) ?? ['ms', 1];
-      return `${Number(value) / size}${unit}`;
-    },
   };
 }
 

@@ -21,6 +21,7 @@ export interface TeamConfiguration {
     readonly service: string | null;
     readonly args: Readonly<Record<string, string>>;
   }[];
+  readonly schedules: readonly { readonly name: string; readonly args: Readonly<Record<string, string>> }[];
 }
 
 /**
@@ -34,6 +35,10 @@ export function describeTeam(team: TeamConfiguration): readonly Operation[] {
     ...byName(team.workers, ({ identity }) => identity).flatMap((worker) => described('workers', worker.identity, worker)),
     ...byName(team.services, ({ name }) => name).flatMap(describeService),
     ...byName(team.triggers, ({ path }) => path).flatMap(describeTrigger),
+    ...byName(team.schedules, ({ name }) => name).flatMap((schedule) => [
+      ...described('schedules', schedule.name, schedule),
+      ...describeArgs('schedules', schedule.name, schedule.args),
+    ]),
   ];
 }
 
@@ -60,13 +65,15 @@ function describeTrigger(trigger: TeamConfiguration['triggers'][number]): readon
   return [
     ...described('triggers', path, trigger),
     ...(service === null ? [] : [{ verb: 'attach', object: 'triggers', name: path, list: 'service', item: service } satisfies Operation]),
-    ...byName(Object.entries(args), ([key]) => key).map(
-      ([key, value]): Operation => ({ verb: 'argument', object: 'triggers', name: path, key, value }),
-    ),
+    ...describeArgs('triggers', path, args),
   ];
 }
 
-function described(object: 'directories' | 'workers' | 'triggers', name: string, view: object): readonly Operation[] {
+function describeArgs(object: 'triggers' | 'schedules', name: string, args: Readonly<Record<string, string>>): readonly Operation[] {
+  return byName(Object.entries(args), ([key]) => key).map(([key, value]): Operation => ({ verb: 'argument', object, name, key, value }));
+}
+
+function described(object: 'directories' | 'workers' | 'triggers' | 'schedules', name: string, view: object): readonly Operation[] {
   return [{ verb: 'create', object, name, settings: {} }, ...changes(object, name, view)];
 }
 

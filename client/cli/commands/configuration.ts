@@ -65,7 +65,7 @@ function setCommands(object: ObjectName): Syntax[] {
   const changed: Syntax = { pattern: `set ${wordOf(object)} ${valueName(object)}`, doc: `Change the ${singular}`, options };
   if (object === 'invites' || object === 'tokens') return made;
   if (object === 'teams') return [...made, { pattern: `set ${wordOf(object)} description <text>`, doc: 'Describe this team' }, changed];
-  if (object === 'triggers') {
+  if (object === 'triggers' || object === 'schedules') {
     const pattern = `set ${wordOf(object)} ${valueName(object)} args <key=value>`.replace('key=value', 'argument');
     made.push({ pattern, doc: 'Argument that the plugin gets, key=value' });
   }
@@ -98,7 +98,8 @@ function deleteCommands(object: ObjectName): Syntax[] {
   const lists = Object.entries(LISTS[object] ?? {}).map(([list, { of }]): Syntax => {
     return { pattern: list === 'service' ? `${subject} ${list}` : `${subject} ${list} <${OBJECTS_OF[of]}>`, doc: 'Remove it' };
   });
-  const args: Syntax[] = object === 'triggers' ? [{ pattern: `${subject} args <argument>`, doc: 'Remove an argument' }] : [];
+  const args: Syntax[] =
+    object === 'triggers' || object === 'schedules' ? [{ pattern: `${subject} args <argument>`, doc: 'Remove an argument' }] : [];
   return [whole, ...settings, ...lists, ...args];
 }
 
