@@ -212,8 +212,10 @@ begin
   return query
     select s.id, h.generation,
         -- What was reported is known also to a journal that has forgotten it.
-        greatest(h.from_at, case when h.schedule_id <> all (fresh) then (select max(coalesce(f.through_at, f.due_at)) from triggerfs.schedule_fires f
-          where f.schedule_id = s.id and f.due_at >= h.from_at and f.worker is not null) end),
+        -- The one time of a schedule counts also when it has passed already.
+        case when s.run_at <= h.from_at and (s.last_due_at is null or s.last_due_at < s.run_at) and h.generation = 1 then s.run_at - interval '1 ms'
+          else greatest(h.from_at, case when h.schedule_id <> all (fresh) then (select max(coalesce(f.through_at, f.due_at)) from triggerfs.schedule_fires f
+          where f.schedule_id = s.id and f.due_at >= h.from_at and f.worker is not null) end) end,
         h.schedule_id <> all (fresh), case when h.journal <> by_journal then h.rival_since + h.offline + interval '30 s' end, s.name, s.cron, s.timezone,
         extract(epoch from s.every)::float8 * 1000, s.planned_from, s.run_at, coalesce(s.service, v.name), coalesce(s.plugin, t.plugin),
         coalesce(t.args, '{}') || s.args, s.payload, coalesce(extract(epoch from s.timeout)::float8 * 1000, t.timeout_ms), s.catchup,

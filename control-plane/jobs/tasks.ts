@@ -31,7 +31,7 @@ export function sweepFleet(jobs: Database): Task {
 export function taskList(jobs: Database, keys: KeyRing): TaskList {
   return {
     sweep_fleet: sweepFleet(jobs),
-    heal_schedules: async () => void (await jobs.rows('select triggerfs.heal_schedules()')),
+    heal_schedules: async () => void (await jobs.rows('select triggerfs.lapse_holds(), triggerfs.heal_schedules()')),
     watch_troubles: async () => void (await jobs.rows('select triggerfs.watch_troubles()')),
     sweep_fires: async () => void (await jobs.rows(`delete from triggerfs.schedule_fires where fired_at < now() - interval '30 days'`)),
     repair_queue: async () => void (await jobs.rows('select triggerfs.queue_repair()')),
