@@ -13,6 +13,7 @@ import { MaintenanceTurn } from './directory/maintenance-turn.ts';
 import { Registration } from './directory/registration.ts';
 import { Dispatcher } from './dispatch/dispatcher.ts';
 import { Gateway } from './gateway/gateway.ts';
+import { HISTORY_LIMIT_BYTES } from './history/budget.ts';
 import { HistoryWriter } from './history/history-writer.ts';
 import { Recorder } from './history/recorder.ts';
 import { TeamSecrets } from './history/team-secrets.ts';
@@ -37,6 +38,8 @@ export interface BrokerOptions {
   readonly log: Logger;
   /** Called once when announced maintenance has begun and it is this broker's turn: time to drain and start again. */
   readonly onMaintenance?: () => void;
+  /** Memory for history that waits for the database, in bytes. Only tests lower it. */
+  readonly historyLimitBytes?: number;
 }
 
 /** A running broker. */
@@ -57,7 +60,7 @@ export interface Broker extends Stoppable {
  * Its `stop` drains: peers are told, running work ends (up to [broker] drain), then the port closes.
  * @throws TriggerFsError TFS_CONFIG, or the database's error when the first read fails
  */
-export async function startBroker({ config, databaseUrl, log, onMaintenance }: BrokerOptions): Promise<Broker> {
+export async function startBroker({ config, databaseUrl, log, onMaintenance, historyLimitBytes }: BrokerOptions): Promise<Broker> {
   const section = config.broker;
   const identity = loadIdentity(configPath(config, section.keyfile));
   const lifecycle = new Lifecycle(log);
@@ -67,7 +70,7 @@ export async function startBroker({ config, databaseUrl, log, onMaintenance }: B
     const directory = new Directory(pool, log);
     const teamKeys = new TeamKeys(pool, await MasterKey.load(configPath(config, config.main.masterkey), pool));
     const secrets = new TeamSecrets(teamKeys, directory);
-    const history = new HistoryWriter({ pool, brokerId: identity.id, secrets, log });
+    const history = new HistoryWriter({ pool, brokerId: identity.id, secrets, log, limitBytes: historyLimitBytes ?? HISTORY_LIMIT_BYTES });
     await history.start();
     lifecycle.add('history', () => history.stop());
     const dispatcher = new Dispatcher(directory, new Recorder(directory, history), section.settle);

@@ -59,6 +59,13 @@ export class BlockBuffer {
     this.#gap = true;
   }
 
+  /** No more output follows. A gap at the end, noticed until `now`, gets an empty block that says so. */
+  finish(now: number): void {
+    if (this.#open !== null || !this.#gap) return;
+    this.#room(0);
+    this.#at = now;
+  }
+
   /** Takes all blocks, also the one that is not full. */
   take(): readonly Block[] {
     if (this.#open !== null) this.#cut();

@@ -1,6 +1,6 @@
 import type { Pool, PoolClient } from 'pg';
 import type { Logger } from '../../runtime/logging.ts';
-import { HISTORY_LIMIT_BYTES, HistoryBudget } from './budget.ts';
+import { HistoryBudget } from './budget.ts';
 import { HistoryBatch, ROW_BYTES } from './history-batch.ts';
 import type { InvocationRecord, RunRecord } from './history-records.ts';
 import { alignRuns } from './repeated-runs.ts';
@@ -24,8 +24,8 @@ export interface HistoryWriterOptions {
   readonly brokerId: string;
   readonly secrets: TeamSecrets;
   readonly log: Logger;
-  /** Default: HISTORY_LIMIT_BYTES. */
-  readonly limitBytes?: number;
+  /** See HistoryBudget. */
+  readonly limitBytes: number;
 }
 
 /**
@@ -55,7 +55,7 @@ export class HistoryWriter {
   #flushing: Promise<void> | null = null;
   #stopping = false;
 
-  constructor({ pool, brokerId, secrets, log, limitBytes = HISTORY_LIMIT_BYTES }: HistoryWriterOptions) {
+  constructor({ pool, brokerId, secrets, log, limitBytes }: HistoryWriterOptions) {
     this.#pool = pool;
     this.#brokerId = Buffer.from(brokerId.replaceAll('-', ''), 'hex');
     this.#secrets = secrets;

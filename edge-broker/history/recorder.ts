@@ -163,6 +163,7 @@ export class Recorder {
   #close(record: RunRecord, verdict: RunVerdict): void {
     record.verdict = verdict;
     record.endedAt = this.now;
+    record.output.finish(this.now);
     this.#writer.runChanged(record);
   }
 

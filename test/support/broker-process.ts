@@ -5,6 +5,7 @@ import { createInterface } from 'node:readline';
 import type { TestContext } from 'node:test';
 import { loadIdentity } from '../../edge-broker/identity.ts';
 import type { BrokerAddress } from '../../protocol/control.ts';
+import { masterKeySection } from './master-key.ts';
 import { until } from './wait.ts';
 import type { World } from './world.ts';
 
@@ -38,7 +39,7 @@ export class BrokerProcess {
   async start(): Promise<void> {
     const config = join(this.#folder, 'triggerfs.toml');
     const key = join(this.#folder, 'broker.key');
-    writeFileSync(config, `[broker]\nport = ${this.#port}\ngateway_port = 0\nkeyfile = "${key}"\ndrain = "5s"\n`);
+    writeFileSync(config, `${masterKeySection()}[broker]\nport = ${this.#port}\ngateway_port = 0\nkeyfile = "${key}"\ndrain = "5s"\n`);
     const child = spawn(process.execPath, [PROGRAM, '-config', config, '-json'], {
       env: { ...process.env, DATABASE_URL: this.#databaseUrl },
       stdio: ['ignore', 'pipe', 'ignore'],

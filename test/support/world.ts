@@ -188,9 +188,14 @@ export class World {
   }
 
   /** Starts a broker in this process; `name` keeps its key over restarts. */
-  async broker(name = 'broker', options: { port?: number; settings?: string } = {}): Promise<Broker> {
+  async broker(
+    name = 'broker',
+    options: { port?: number; settings?: string; databaseUrl?: string; historyLimitBytes?: number } = {},
+  ): Promise<Broker> {
     const toml = `${masterKeySection()}[broker]\nport = ${options.port ?? 0}\ngateway_port = 0\nkeyfile = "${join(this.folder, `${name}.key`)}"\ndrain = "1s"\nsettle = "1ms"\n${options.settings ?? ''}`;
-    const broker = await startBroker({ config: parseConfig(toml, null), databaseUrl: this.url, log: silentLogger() });
+    const { databaseUrl = this.url, historyLimitBytes } = options;
+    const limits = historyLimitBytes === undefined ? {} : { historyLimitBytes };
+    const broker = await startBroker({ config: parseConfig(toml, null), databaseUrl, log: silentLogger(), ...limits });
     this.#t.after(() => broker.stop());
     return broker;
   }
