@@ -183,7 +183,7 @@ grant execute on function triggerfs.history_retention(), triggerfs.teams_past_re
   triggerfs.roll_up_hour(timestamptz), triggerfs.sweep_statistics(), triggerfs.rotate_team_keys(integer), triggerfs.delete_team_keys()
   to triggerfs_jobs;
 
--- What is new for those who follow invocations, of all teams in one statement. A place is a team, an id, a worker (null: all) and the first and last
+-- What is new for those who follow invocations, of all teams in one statement. A place is a team, an id, a worker in lower case (null: all) and the first and last
 -- day to look at; `runs` say which block is next (place, worker, attempt, block), 0 for those not named. Each place has a row without a block, with the
 -- number of runs that have ended and whether it was found and has ended (one that is not found may have ended in the queue); the blocks come in separate rows, at most `per_run` of a run
 -- and `at_most` in all, the first places first.
@@ -198,7 +198,7 @@ create function triggerfs.followed_history(teams integer[], ids uuid[], workers 
   ), r as materialized (
     select w.n, w.team, r.day, r.invocation_id, r.worker_id, r.identity, r.attempt, r.verdict, coalesce(p.block, 0) as next
       from w join triggerfs.runs r on r.invocation_id = w.id and r.day between w.first_day and w.last_day and r.team_id = w.team
-        and (w.worker is null or r.identity = w.worker)
+        and (w.worker is null or lower(r.identity) = w.worker)
       left join unnest(run_places, run_workers, run_attempts, run_blocks) p (place, worker, attempt, block)
         on p.place = w.n and p.worker = r.worker_id and p.attempt = r.attempt
   )

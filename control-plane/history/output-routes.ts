@@ -16,6 +16,7 @@ import { readPage } from './page.ts';
 import { Position } from './position.ts';
 import { findQueued } from './queued.ts';
 import { findInvocation, hasOutput, type InvocationRow, listRuns, noInvocation, type RunRow } from './repository.ts';
+import { isFollowed } from './tail.ts';
 import { Tails } from './tails.ts';
 
 /** The longest that a timer of Node can wait: answers of followers have no end of their own. */
@@ -30,7 +31,7 @@ const CLOSE_GRACE_MS = 300;
 interface Asked {
   readonly principal: Principal;
   readonly id: string;
-  /** As the runs spell it; null for all. */
+  /** Null for all. */
   readonly worker: string | null;
   readonly stream: 'stdout' | 'stderr' | undefined;
 }
@@ -54,7 +55,7 @@ export function registerOutput(app: App, services: Services): void {
     async (request, reply) => {
       const { worker, stream, follow, after } = request.query;
       const principal = principalOf(request);
-      const asked = { principal, id: request.params.id.toLowerCase(), worker: await routes.spelling(principal, worker), stream };
+      const asked = { principal, id: request.params.id.toLowerCase(), worker: worker?.toLowerCase() ?? null, stream };
       const format = eventFormatOf(request.headers.accept) ?? (follow === '1' ? EVENT_LINES : null);
       if (format === null) return routes.download(request, reply, asked);
       const live = format === EVENT_STREAM || follow === '1';
@@ -78,14 +79,6 @@ class OutputRoutes {
   async close(): Promise<void> {
     await this.#tails.stop();
     await this.#open.close(CLOSE_GRACE_MS);
-  }
-
-  /** A worker as the team spells it. */
-  async spelling({ teamId }: Principal, worker: string | undefined): Promise<string | null> {
-    if (worker === undefined) return null;
-    const sql = 'select identity from triggerfs.workers where team_id = $1 and lower(identity) = lower($2)';
-    const rows = await this.#services.database.inTeam(teamId, (tx) => tx.rows<{ identity: string }>(sql, [teamId, worker]));
-    return rows[0]?.identity ?? worker;
   }
 
   /** The bytes. @throws TriggerFsError TFS_NOT_FOUND, TFS_NOT_KEPT, TFS_RANGE */
@@ -190,7 +183,7 @@ class OutputRoutes {
       const invocation = await findInvocation(tx, principal, id);
       if (invocation === undefined) return (await findQueued(tx, principal, id)) === undefined ? undefined : null;
       const runs = await listRuns(tx, { teamId: principal.teamId, id, day: invocation.day });
-      return { invocation, runs: runs.filter((run) => worker === null || run.worker === worker) };
+      return { invocation, runs: runs.filter((run) => isFollowed(worker, run.worker)) };
     });
     if (found === undefined) throw noInvocation(id);
     if (found === null) return null;

@@ -3,7 +3,7 @@ import type { Database, Transaction } from '../database.ts';
 import type { BlockRow } from './blocks.ts';
 import type { Position } from './position.ts';
 import { findInvocation, type InvocationRow, listRuns, type Place, type RunRow } from './repository.ts';
-import type { Followed } from './tail.ts';
+import { type Followed, isFollowed } from './tail.ts';
 
 /** Blocks of a page: what one reader holds in memory, about a megabyte. */
 const BLOCKS = 12;
@@ -32,7 +32,7 @@ export function readPage(
     const invocation = await findInvocation(tx, principal, id);
     if (invocation === undefined) return undefined;
     const place = { teamId: principal.teamId, id, day: invocation.day };
-    const runs = (await listRuns(tx, place)).filter((run) => worker === null || run.worker === worker);
+    const runs = (await listRuns(tx, place)).filter((run) => isFollowed(worker, run.worker));
     const open = runs.filter((run) => !position.of(run.workerId, run.attempt).ended);
     const blocks = open.length === 0 ? [] : await readBlocks(tx, place, open, position);
     return { invocation, runs, blocks, more: blocks.length === BLOCKS };

@@ -14,8 +14,13 @@ export interface News {
 export interface Followed {
   readonly teamId: number;
   readonly id: string;
-  /** Only the runs of this worker. */
+  /** Only the runs of this worker, in lower case. */
   readonly worker: string | null;
+}
+
+/** Whether a run on a worker is among those that are followed. */
+export function isFollowed(wanted: string | null, worker: string): boolean {
+  return wanted === null || wanted === worker.toLowerCase();
 }
 
 /** The mark of an invocation: whether it was found, how many of the runs that are followed have ended, and whether all of it has. */
