@@ -90,8 +90,9 @@ class Demo {
       [team, user],
     );
     // `write`: nginx hands over whole lines with each write, and appending keeps the bytes of one write together.
-    await this.#trigger([team, user, directory, service, 'command', 'command/command', {}]);
-    await this.#trigger([team, user, directory, service, 'log', 'file/append', { path: logFile }]);
+    await this.#trigger([team, user, directory, service, 'command', 'command/command', {}, null]);
+    // A log is kept where it is appended to; the history would only be a second copy.
+    await this.#trigger([team, user, directory, service, 'log', 'file/append', { path: logFile }, 'off']);
   }
 
   async #worker(team: number, user: number, hash: Buffer): Promise<number> {
@@ -109,10 +110,19 @@ class Demo {
   }
 
   async #trigger(
-    values: [team: number, user: number, directory: number, service: number, name: string, plugin: string, args: object],
+    values: [
+      team: number,
+      user: number,
+      directory: number,
+      service: number,
+      name: string,
+      plugin: string,
+      args: object,
+      history: string | null,
+    ],
   ): Promise<void> {
     await this.#client.query(
-      `insert into triggerfs.triggers (team_id, owner_id, directory_id, service_id, name, plugin, args) values ($1, $2, $3, $4, $5, $6, $7)
+      `insert into triggerfs.triggers (team_id, owner_id, directory_id, service_id, name, plugin, args, history) values ($1, $2, $3, $4, $5, $6, $7, $8)
        on conflict (team_id, directory_id, name) do nothing`,
       values,
     );

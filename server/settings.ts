@@ -16,6 +16,8 @@ api = ""
 team = "demo"
 identity = "demo"
 secret = ""
+# The key to what is kept of requests. Back it up: without it nobody can read that any more.
+masterkey = "master.key"
 
 [triggerfs]
 mountpoint = ""

@@ -52,13 +52,12 @@ export class Content {
     await this.#client.end();
   }
 
-  /** Makes workers and a service that all of them are attached to. */
-  async service(name: string, workers: readonly string[]): Promise<WorkerLogin[]> {
-    const service = await this.#id('insert into triggerfs.services (team_id, owner_id, name) values ($1, $2, $3) returning id', [
-      this.#team,
-      this.#user,
-      name,
-    ]);
+  /** Makes workers and a service that all of them are attached to. Its history is off unless that is what is measured. */
+  async service(name: string, workers: readonly string[], history: 'off' | 'output' = 'off'): Promise<WorkerLogin[]> {
+    const service = await this.#id(
+      'insert into triggerfs.services (team_id, owner_id, name, history) values ($1, $2, $3, $4) returning id',
+      [this.#team, this.#user, name, history],
+    );
     const logins = workers.map((identity) => ({ identity, token: randomUUID() }));
     await this.#client.query(
       `with made as (
