@@ -13,7 +13,7 @@ export interface ServiceRow extends ServiceView {
 }
 
 const SERVICES = `select s.id, s.name, s.description, s.algorithm, s.timeout_ms as "timeoutMs", s."window", s.max_errors as "maxErrors",
-    s.failover, s.queue_limit as "queueLimit", s.visibility, s.plugins, s.history, o.identity as owner, s.owner_id as "ownerId",
+    s.failover, s.queue_limit as "queueLimit", s.queue_concurrency as "queueConcurrency", s.visibility, s.plugins, s.history, o.identity as owner, s.owner_id as "ownerId",
     ${iso('s.created_at')} as "createdAt", ${iso('s.updated_at')} as "updatedAt",
     array(select w.identity from triggerfs.service_members m join triggerfs.workers w on w.team_id = m.team_id and w.id = m.worker_id
       where m.team_id = s.team_id and m.service_id = s.id order by m.position) as workers,
@@ -72,6 +72,7 @@ export async function changeService(tx: Transaction, teamId: number, id: number,
     .set('max_errors', change.maxErrors)
     .set('failover', change.failover)
     .set('queue_limit', change.queueLimit)
+    .set('queue_concurrency', change.queueConcurrency)
     .set('visibility', change.visibility)
     .set('plugins', change.plugins)
     .set('history', change.history)

@@ -19,6 +19,8 @@ const SETTINGS = {
   /** `always`: a started run whose worker is lost starts again elsewhere; only for idempotent plugins. */
   failover: Failover,
   queueLimit: Type.Integer({ minimum: 0, maximum: 1_000_000 }),
+  /** How many of a team's queued invocations run at once; null means 200. */
+  queueConcurrency: Type.Union([Type.Integer({ minimum: 1, maximum: 100_000 }), Type.Null()]),
   visibility: Visibility,
   /** Plugins that may be called; null means every plugin of the workers. */
   plugins: Type.Union([Plugins, Type.Null()]),

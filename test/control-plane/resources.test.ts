@@ -96,6 +96,7 @@ suite('resources', () => {
       maxErrors: '0',
       failover: 'always',
       queueLimit: 5,
+      queueConcurrency: 7,
       visibility: 'team',
       plugins: ['command/command'],
       history: 'output',
