@@ -2,8 +2,8 @@ import { TriggerFsError } from '../../protocol/errors.ts';
 import { networkOf } from '../../runtime/network.ts';
 import type { ServiceConfig } from '../directory/team.ts';
 
-/** What remembers how much a caller has left; those that are full again are forgotten first. */
-const MAX_BUCKETS = 100_000;
+/** Buckets of each generation. Those that nobody asked for during a whole generation are forgotten. */
+const MAX_BUCKETS = 50_000;
 const UNIT_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
 interface Bucket {
@@ -33,7 +33,8 @@ export class RateLimitedError extends TriggerFsError {
  * broker's own, so a fleet of N brokers admits up to N times as much.
  */
 export class RateLimits {
-  readonly #buckets = new Map<string, Bucket>();
+  #buckets = new Map<string, Bucket>();
+  #older = new Map<string, Bucket>();
   readonly #now: () => number;
 
   /** `now`: milliseconds of a clock that never goes back. */
@@ -43,7 +44,7 @@ export class RateLimits {
 
   /** Buckets that are remembered. */
   get size(): number {
-    return this.#buckets.size;
+    return this.#buckets.size + this.#older.size;
   }
 
   /** Takes one request of a client address. @throws RateLimitedError */
@@ -58,20 +59,18 @@ export class RateLimits {
   /** Takes a token, or tells how many milliseconds it takes until there is one. */
   #take(key: string, { burst, refill }: Rate): number {
     const now = this.#now();
-    const bucket = this.#buckets.get(key) ?? { tokens: burst, at: now };
+    const bucket = this.#bucket(key) ?? { tokens: burst, at: now };
     bucket.tokens = Math.min(burst, bucket.tokens + (now - bucket.at) * refill);
     bucket.at = now;
-    this.#buckets.delete(key);
     this.#buckets.set(key, bucket);
-    if (this.#buckets.size > MAX_BUCKETS) this.#forgetOldest();
     if (bucket.tokens < 1) return (1 - bucket.tokens) / refill;
     bucket.tokens -= 1;
     return 0;
   }
 
-  #forgetOldest(): void {
-    const [oldest] = this.#buckets.keys();
-    if (oldest !== undefined) this.#buckets.delete(oldest);
+  #bucket(key: string): Bucket | undefined {
+    if (this.#buckets.size >= MAX_BUCKETS) [this.#older, this.#buckets] = [this.#buckets, new Map()];
+    return this.#buckets.get(key) ?? this.#older.get(key);
   }
 }
 
