@@ -5,6 +5,7 @@ import type { Client } from '../../client/index.ts';
 import type { Broker } from '../../edge-broker/broker.ts';
 import { outputAad, payloadAad, readBlock } from '../../protocol/history-block.ts';
 import { MasterKey, open, TeamKeys } from '../../runtime/sealing/index.ts';
+import type { DatabaseProxy } from '../support/database-proxy.ts';
 import { FakeWorker, type FakeWorkerOptions } from '../support/fake-worker.ts';
 import { masterKeyFile } from '../support/master-key.ts';
 import { until } from '../support/wait.ts';
@@ -80,6 +81,9 @@ export class HistoryStage {
       readonly service?: ServiceSettings;
       readonly worker?: FakeWorkerOptions;
       readonly history?: 'off' | 'meta' | 'output';
+      /** The broker reaches the database through this, so that a test can cut it. */
+      readonly proxy?: (url: string) => Promise<DatabaseProxy>;
+      readonly limitBytes?: number;
     } = {},
   ): Promise<HistoryStage> {
     const world = await World.create(t);
@@ -88,7 +92,11 @@ export class HistoryStage {
     for (let i = 1; i <= (options.workers ?? 1); i += 1) people.push(await world.addWorker(owner, `worker${i}`));
     const service = await world.addService(owner, 'svc', { ...options.service, workers: people });
     await world.sql.query('update triggerfs.services set history = $2 where id = $1', [service, options.history ?? 'output']);
-    const broker = await world.broker();
+    const proxy = await options.proxy?.(world.url);
+    const broker = await world.broker('broker', {
+      ...(proxy === undefined ? {} : { databaseUrl: proxy.url }),
+      ...(options.limitBytes === undefined ? {} : { historyLimitBytes: options.limitBytes }),
+    });
     const workers: FakeWorker[] = [];
     for (const person of people) workers.push(await FakeWorker.connect(t, world, person, [broker], options.worker));
     const client = await world.client(owner, [broker]);
