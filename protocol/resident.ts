@@ -117,7 +117,6 @@ export const FireReport = Type.Object(
     run: Type.Optional(
       Type.Object(
         {
-          invocation: Uuid,
           service: Type.String({ minLength: 1, maxLength: 128 }),
           plugin: Type.String({ maxLength: 128, pattern: PLUGIN_PATTERN }),
           args: Type.Record(Type.String({ maxLength: 64 }), Type.String()),

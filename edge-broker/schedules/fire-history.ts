@@ -1,7 +1,7 @@
 import { errorCode } from '../../protocol/errors.ts';
 import { historyDay } from '../../protocol/history-block.ts';
 import { joinOutcome, type RunVerdict } from '../../protocol/outcome.ts';
-import { parseInvocationId } from '../../runtime/wire/invocation-id.ts';
+import { slotInvocationId } from '../../runtime/wire/slot-id.ts';
 import type { Directory } from '../directory/directory.ts';
 import { InvocationRecord, RunRecord } from '../history/history-records.ts';
 import { argsJson, type HistoryRule, storable } from '../history/history-rule.ts';
@@ -26,10 +26,10 @@ export function fireRecords(
   directory: Directory,
 ): { invocation: InvocationRecord; run: RunRecord } | null {
   const { run } = report;
-  const id = run === undefined ? null : parseInvocationId(run.invocation);
-  if (run === undefined || id === null) return null;
+  if (run === undefined) return null;
   const rule = ruleOf(run, report.schedule, context, directory);
   if (rule === null) return null;
+  const id = slotInvocationId(report.schedule, report.due);
   const payload = rule.level === 'output' && run.payload !== '' ? Buffer.from(run.payload) : null;
   const invocation = new InvocationRecord({
     rule,

@@ -1,6 +1,8 @@
 import type { Pool, PoolClient } from 'pg';
 import type { Fired } from '../../protocol/resident.ts';
 import type { Logger } from '../../runtime/logging.ts';
+import { formatInvocationId } from '../../runtime/wire/invocation-id.ts';
+import { slotInvocationId } from '../../runtime/wire/slot-id.ts';
 import type { Directory } from '../directory/directory.ts';
 import { HistoryBatch } from '../history/history-batch.ts';
 import { storable } from '../history/history-rule.ts';
@@ -8,6 +10,7 @@ import type { TeamSecrets } from '../history/team-secrets.ts';
 import { fireRecords } from './fire-history.ts';
 import type { FiresRecord, ReportedFire } from './fires-record.ts';
 
+/** Of any check that fails. */
 const NO_PARTITION = '23514';
 /** SQLSTATE classes of mistakes in what was reported: trying again would fail again. */
 const HOPELESS = /^(22|23|42|0A)/;
@@ -78,11 +81,16 @@ export class FireWriter {
       }
     } catch (error) {
       const { code = '', message } = error as { code?: string; message: string };
-      if (code === NO_PARTITION) await this.#options.pool.query('select triggerfs.make_history_partitions()');
-      if (!HOPELESS.test(code) || code === NO_PARTITION) throw error;
+      if (!HOPELESS.test(code) || (code === NO_PARTITION && (await this.#makePartitions()))) throw error;
       if (fires.length > 1) for (const fire of fires) await this.#writeAll(source, [fire], refused);
       else refused.push({ fire: fires[0]?.place ?? 0, reason: message });
     }
+  }
+
+  /** Whether some were missing. */
+  async #makePartitions(): Promise<boolean> {
+    const { rows } = await this.#options.pool.query<{ made: number }>('select triggerfs.make_history_partitions() as made');
+    return (rows[0]?.made ?? 0) > 0;
   }
 
   /** Returns the places of the fires that are written now or were before. */
@@ -139,7 +147,9 @@ async function report(
 ): Promise<Map<number, Accepted>> {
   const slots = fires.map(({ fire: { report: slot }, place }) => {
     const { schedule, generation, due, through, outcome, reason, at, run } = slot;
-    return { place, schedule, generation, due, through, outcome, reason: storable(reason), at, invocation: run?.invocation };
+    // Only made here: a worker must not be able to name the invocation of somebody else.
+    const invocation = run === undefined ? undefined : formatInvocationId(slotInvocationId(schedule, due));
+    return { place, schedule, generation, due, through, outcome, reason: storable(reason), at, invocation };
   });
   const { rows } = await client.query<Accepted>('select place, fresh, caller, "triggerId" from triggerfs.report_fires($1, $2)', [
     workerId,

@@ -2,9 +2,7 @@ import { Layout, RecordType } from '../../protocol/records.ts';
 import { type Fired, type FireReport, RESIDENT_LIMITS } from '../../protocol/resident.ts';
 import type { Log } from '../../runtime/logging.ts';
 import { Backoff } from '../../runtime/wire/backoff.ts';
-import { formatInvocationId } from '../../runtime/wire/invocation-id.ts';
 import type { Outbox } from '../../runtime/wire/outbox.ts';
-import { slotInvocationId } from '../../runtime/wire/slot-id.ts';
 import type { FireEnd, FireRun, JournalFire } from './fire.ts';
 import type { Journal } from './journal.ts';
 
@@ -148,11 +146,10 @@ function slotName({ schedule, due }: JournalFire): string {
 function report(fire: JournalFire, outputBytes: number): FireReport {
   const { schedule, generation, due, through, outcome, reason, at, run, end } = fire;
   const slot = { schedule, generation, due, ...(through === null ? {} : { through }), outcome, reason, at };
-  return run === null || end === null ? slot : { ...slot, run: reportRun(fire, run, end, outputBytes) };
+  return run === null || end === null ? slot : { ...slot, run: reportRun(run, end, outputBytes) };
 }
 
-function reportRun({ schedule, due }: JournalFire, run: FireRun, end: FireEnd, outputBytes: number): NonNullable<FireReport['run']> {
+function reportRun(run: FireRun, end: FireEnd, outputBytes: number): NonNullable<FireReport['run']> {
   const { service, plugin, args, payload, timeoutMs } = run;
-  const invocation = formatInvocationId(slotInvocationId(schedule, due));
-  return { invocation, service, plugin, args, payload, timeoutMs, ...end, outputBytes };
+  return { service, plugin, args, payload, timeoutMs, ...end, outputBytes };
 }
