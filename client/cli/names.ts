@@ -25,6 +25,7 @@ const SOURCES: Readonly<Record<string, Source>> = {
   directory: { path: '/v1/directories', of: one('path') },
   user: { path: '/v1/users', of: one('identity') },
   team: { path: '/v1/teams', of: one('name') },
+  schedule: { path: '/v1/schedules', of: one('name') },
   token: { path: '/v1/tokens', of: one('name') },
   invite: { path: '/v1/invites', of: ({ email, identity }) => [email, identity].filter((name) => typeof name === 'string') },
   invitation: { path: '/v1/invitations', of: ({ id }) => [String(id)] },

@@ -7,11 +7,11 @@ import { choice, description, duration, plugin, type Setting, timeout } from './
 /** Settings of schedules by word. The control-plane reads cron expressions and time zones; here only their letters are checked. */
 export const SCHEDULE_SETTINGS: Readonly<Record<string, Setting>> = {
   description,
-  timezone: text('timezone', 'America/New_York', 'Time zone of cron and of times', 'UTC', {
+  timezone: text('timezone', 'ZONE', 'Time zone of cron and of times', 'UTC', {
     is: (value) => /^[A-Za-z][A-Za-z0-9_+/-]{0,63}$/.test(value),
     what: 'a time zone such as America/New_York',
   }),
-  cron: text('cron', '"0 3 * * *"', 'When it is due, in place of every or at', null, {
+  cron: text('cron', '"EXPRESSION"', 'When it is due, in place of every or at', null, {
     is: (value) => /^[A-Za-z0-9*/,?#@\s-]{1,200}$/.test(value),
     what: 'a cron expression such as "0 3 * * *"',
   }),
@@ -21,15 +21,15 @@ export const SCHEDULE_SETTINGS: Readonly<Record<string, Setting>> = {
     max: SCHEDULE_LIMITS.maxEveryMs,
     initial: null,
   }),
-  at: text('runAt', '2026-12-24T18:00', 'Its one time, in place of cron or every', null, {
+  at: text('runAt', 'TIME', 'Its one time, in place of cron or every', null, {
     is: isMoment,
     what: 'a time such as 2026-12-24T18:00, or with Z at the end in UTC',
   }),
-  trigger: text('trigger', '/PATH', 'Trigger whose rule is run, in place of service and plugin', null, {
+  trigger: text('trigger', 'TRIGGER', 'Trigger whose rule is run, in place of service and plugin', null, {
     is: (value) => isTreePath(value) && value !== '/',
     what: 'the path of a trigger such as /demo/command',
   }),
-  service: text('service', 'NAME', 'Service that runs it', null, {
+  service: text('service', 'SERVICE', 'Service that runs it', null, {
     is: (value) => parseServiceAddress(value) !== null,
     what: 'the name of a service',
   }),
@@ -67,7 +67,7 @@ export const SCHEDULE_SETTINGS: Readonly<Record<string, Setting>> = {
     initial: 0,
   }),
   resident: text('resident', 'WORKER', 'Worker that keeps the clock', null, { is: isName, what: 'the identity of a worker' }),
-  paused_until: text('pausedUntil', '2026-12-24T18:00', 'Slots before this are not due', null, {
+  paused_until: text('pausedUntil', 'TIME', 'Slots before this are not due', null, {
     is: isMoment,
     what: 'a time such as 2026-12-24T18:00, or with Z at the end in UTC',
   }),
