@@ -14,6 +14,8 @@ export interface ApiRequest {
   readonly token?: string;
   /** Program and version, as lists of sessions show them; `triggerfs/VERSION` when absent. */
   readonly agent?: string;
+  /** More headers, with names in lower case. */
+  readonly headers?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal;
   /** Default 10000. */
   readonly timeoutMs?: number;
@@ -24,27 +26,48 @@ export interface ApiRequest {
  * @throws TriggerFsError with the code of the problem document; TFS_UNAVAILABLE when nobody answers
  */
 export async function callApi<T>(api: string, request: ApiRequest): Promise<T> {
+  const limit = AbortSignal.timeout(request.timeoutMs ?? REQUEST_TIMEOUT_MS);
+  const signal = request.signal === undefined ? limit : AbortSignal.any([limit, request.signal]);
   const url = new URL(request.path, api);
-  const headers: Record<string, string> = { 'user-agent': request.agent ?? `triggerfs/${VERSION}` };
+  const response = await send(url, request, signal);
+  if (response.status === 204) return undefined as T;
+  return parse<T>(await response.text(), url);
+}
+
+/**
+ * Calls the control-plane and returns the body of the answer as it comes; what cuts it short rejects the reading. `timeoutMs` is for the
+ * beginning of the answer alone.
+ * @throws TriggerFsError as `callApi`
+ */
+export async function streamApi(api: string, request: ApiRequest): Promise<AsyncIterable<Uint8Array>> {
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), request.timeoutMs ?? REQUEST_TIMEOUT_MS);
+  const signal = request.signal === undefined ? late.signal : AbortSignal.any([late.signal, request.signal]);
+  try {
+    const { body } = await send(new URL(request.path, api), request, signal);
+    return body ?? empty();
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function* empty(): AsyncGenerator<Uint8Array> {}
+
+/** An answer that is no error. @throws TriggerFsError */
+async function send(url: URL, request: ApiRequest, signal: AbortSignal): Promise<Response> {
+  const headers: Record<string, string> = { 'user-agent': request.agent ?? `triggerfs/${VERSION}`, ...request.headers };
   if (request.token !== undefined) headers.authorization = `Bearer ${request.token}`;
   if (request.body !== undefined) headers['content-type'] = 'application/json';
-  const limit = AbortSignal.timeout(request.timeoutMs ?? REQUEST_TIMEOUT_MS);
   let response: Response;
   try {
-    response = await fetch(url, {
-      method: request.method,
-      headers,
-      body: request.body === undefined ? null : JSON.stringify(request.body),
-      signal: request.signal === undefined ? limit : AbortSignal.any([limit, request.signal]),
-    });
+    const body = request.body === undefined ? null : JSON.stringify(request.body);
+    response = await fetch(url, { method: request.method, headers, body, signal });
   } catch (cause) {
     request.signal?.throwIfAborted();
     throw new TriggerFsError('TFS_UNAVAILABLE', `the control-plane at ${url.origin} does not answer: ${reasonOf(cause)}`, { cause });
   }
-  if (response.status === 204) return undefined as T;
-  const text = await response.text();
-  if (!response.ok) throw problemError(response, text, url);
-  return parse<T>(text, url);
+  if (!response.ok) throw problemError(response, await response.text(), url);
+  return response;
 }
 
 function parse<T>(text: string, url: URL): T {

@@ -1,11 +1,11 @@
 import { TriggerFsError } from '../../protocol/errors.ts';
 import type { LoginResponse } from '../../protocol/http/session.ts';
-import { type ApiRequest, callApi } from '../../runtime/api.ts';
 import type { Config } from '../../runtime/config/index.ts';
 import type { Credentials } from '../../runtime/credentials.ts';
 import type { Environment } from '../../runtime/environment.ts';
 import type { Log } from '../../runtime/logging.ts';
 import { VERSION } from '../../runtime/version.ts';
+import { ApiCaller, type CallerRequest } from '../api-caller.ts';
 import { Client } from '../client.ts';
 import { logInWithCache } from '../program/login.ts';
 import { AccountLogin } from './account-login.ts';
@@ -30,6 +30,8 @@ export interface ConsoleLogin {
 export class Connection {
   /** Its [main] says who is logged in where. */
   readonly config: Config;
+  /** The API with this login. */
+  readonly caller: ApiCaller;
   readonly #credentials: Credentials | AccountLogin;
   readonly #env: Environment;
   #client: Client | null = null;
@@ -44,6 +46,7 @@ export class Connection {
       const known = opened === undefined || opened.team === null ? caller : { ...caller, opened };
       this.#credentials = logInWithCache(config, main, known);
     }
+    this.caller = new ApiCaller(main.api, this.#credentials, AGENT);
   }
 
   /** Logs in as [main] says, without a team where it names none. @throws TriggerFsError of the login */
@@ -90,17 +93,8 @@ export class Connection {
   }
 
   /** Calls the API; a login that has ended meanwhile is renewed once. @throws TriggerFsError of the API */
-  async call<T>(request: Omit<ApiRequest, 'token'>): Promise<T> {
-    const { api } = this.config.main;
-    const { apiToken } = await this.login();
-    try {
-      return await callApi<T>(api, { ...request, agent: AGENT, token: apiToken });
-    } catch (error) {
-      if (!(error instanceof TriggerFsError) || (error.code !== 'TFS_UNAUTHENTICATED' && error.code !== 'TFS_REVOKED')) throw error;
-      this.#credentials.invalidate();
-      const fresh = await this.login();
-      return callApi<T>(api, { ...request, agent: AGENT, token: fresh.apiToken });
-    }
+  call<T>(request: CallerRequest): Promise<T> {
+    return this.caller.call<T>(request);
   }
 
   /** The items of a list of the API. */
