@@ -40,7 +40,15 @@ export function answerAad(team: number, id: string): string {
 }
 
 /** Tells requests with the same idempotency key apart: SHA-256 of what was asked for, as hex; how long it may wait does not count. */
-export function requestHash({ payload, args, team: _team, caller: _caller, idempotencyKey: _key, maxAgeMs: _age, ...rest }: NewItem): string {
+export function requestHash({
+  payload,
+  args,
+  team: _team,
+  caller: _caller,
+  idempotencyKey: _key,
+  maxAgeMs: _age,
+  ...rest
+}: NewItem): string {
   const said = JSON.stringify([Object.entries(rest).sort(byName), Object.entries(args ?? {}).sort(byName)]);
   return createHash('sha256').update(said).update('\0').update(payload).digest('hex');
 }
