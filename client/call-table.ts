@@ -197,6 +197,7 @@ export class CallTable implements CallKeeper {
   #transmit(call: PendingCall, session: Session, timeoutMs: number): void {
     call.session = session;
     call.sent = true;
+    call.sends += 1;
     call.route.session = session;
     call.route.inFlight += 1;
     session.inFlight += 1;

@@ -11,6 +11,8 @@ export interface Call {
   readonly invocation: Buffer;
   /** What the sender attached. */
   readonly tag: unknown;
+  /** How often the request went out: more than once when a broker was lost meanwhile. */
+  readonly sends: number;
   /** Lets a run of the named worker send more output; needed only for calls with `manualCredit`. */
   grant(bytes: number, worker: string): void;
   /** Asks for the end of all runs. The verdict still comes; after it is certain, nothing happens. */
@@ -62,6 +64,7 @@ export class PendingCall implements Call {
   done = false;
   /** The request went out at least once. */
   sent = false;
+  sends = 0;
   cancelled = false;
   resume: boolean;
   resumeWorker: number;

@@ -88,6 +88,8 @@ create table triggerfs.queue_attempts (
   -- Identity of the worker that has or had it, as soon as that is known.
   worker text not null default '',
   resumed boolean not null default false,
+  -- How often the request was sent: again when a broker was lost, under the same invocation id.
+  sends smallint not null default 1,
   late boolean not null default false,
   started_at timestamptz(3) not null default now(),
   ended_at timestamptz(3),
@@ -500,7 +502,7 @@ begin
 end $$;
 
 -- Ends attempts. Each outcome: id, attempt, state (one of the end, or `queued` for another attempt), verdict, exitCode, error, detail,
--- worker, delayMs, retried (it counts as a retry), hold (the service had no worker or no room), uncertain. What a later attempt has
+-- worker, delayMs, retried (it counts as a retry), hold (the service had no worker or no room), uncertain, sends. What a later attempt has
 -- overtaken is noted with that attempt and changes nothing. Returns the items that were settled, with the state they have now.
 create function triggerfs.queue_settle(outcomes jsonb, answers bytea[]) returns table (id uuid, state text)
   language plpgsql security definer set search_path = triggerfs, pg_temp as $$
@@ -513,8 +515,8 @@ begin
   with given as materialized (
     select g.* from rows from (jsonb_to_recordset(outcomes) as (
       id uuid, attempt integer, state text, verdict text, "exitCode" integer, error text, detail text, worker text, "delayMs" bigint,
-      retried boolean, hold boolean, uncertain boolean
-    )) with ordinality as g (id, attempt, state, verdict, "exitCode", error, detail, worker, "delayMs", retried, hold, uncertain, n)
+      retried boolean, hold boolean, uncertain boolean, sends integer
+    )) with ordinality as g (id, attempt, state, verdict, "exitCode", error, detail, worker, "delayMs", retried, hold, uncertain, sends, n)
   ), changed as (
     update triggerfs.queue_items i set
         state = case when g.state = 'queued' and i.cancel_requested then 'cancelled' else g.state end,
@@ -534,7 +536,7 @@ begin
         i.concurrency_key
   ), noted as (
     update triggerfs.queue_attempts a set ended_at = now(), verdict = g.verdict, exit_code = g."exitCode", error = g.error,
-        detail = left(coalesce(g.detail, ''), 2000), worker = coalesce(nullif(g.worker, ''), a.worker),
+        detail = left(coalesce(g.detail, ''), 2000), worker = coalesce(nullif(g.worker, ''), a.worker), sends = coalesce(least(g.sends, 30000), a.sends),
         late = g.id not in (select c.id from changed c)
       from given g where a.item_id = g.id and a.attempt = g.attempt and a.ended_at is null
   ), forgotten as (

@@ -62,7 +62,7 @@ export async function findItem(tx: Transaction, principal: Principal, id: string
 export function listAttempts(tx: Transaction, teamId: number, id: string): Promise<QueueAttempt[]> {
   return tx.rows<QueueAttempt>(
     `select a.attempt, a.invocation_id as invocation, a.worker, ${iso('a.started_at')} as "startedAt", ${iso('a.ended_at')} as "endedAt",
-       a.verdict, a.exit_code as "exitCode", a.error, a.detail, a.resumed, a.late
+       a.verdict, a.exit_code as "exitCode", a.error, a.detail, a.resumed, a.sends::integer, a.late
      from triggerfs.queue_attempts a where a.team_id = $1 and a.item_id = $2 order by a.attempt`,
     [teamId, id],
   );

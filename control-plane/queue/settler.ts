@@ -118,7 +118,7 @@ export class Settler {
   }
 }
 
-function rowOf({ claim, collector }: RunningItem, { outcome, decision, worker }: Ending): Record<string, unknown> {
+function rowOf({ claim, collector, call }: RunningItem, { outcome, decision, worker }: Ending): Record<string, unknown> {
   const { verdict, exitCode, error, detail } = outcome;
-  return { id: claim.id, attempt: claim.attempt, verdict, exitCode, error, detail, worker: worker || collector.workers, ...decision };
+  return { id: claim.id, attempt: claim.attempt, verdict, exitCode, error, detail, worker: worker || collector.workers, sends: call?.sends ?? 0, ...decision };
 }

@@ -142,6 +142,8 @@ export const QueueAttempt = Type.Object({
   detail: Type.String(),
   /** The request was sent before and asked for again: a worker that knew it only answered. */
   resumed: Type.Boolean(),
+  /** How often the request went out: again, under the same id, when a broker was lost. 0: never. */
+  sends: Type.Integer(),
   /** It answered when a later attempt had taken over: it is noted and changed nothing. */
   late: Type.Boolean(),
 });

@@ -1,0 +1,204 @@
+import { mkdtempSync, readFileSync } from 'node:fs';
+import { chmod, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import pg from 'pg';
+import { libfuseEnvironment } from '../../fs/libfuse.ts';
+import { migrate } from '../../migrations/runner.ts';
+import { logIn } from '../../runtime/credentials.ts';
+import { Lifecycle } from '../../runtime/lifecycle.ts';
+import { silentLogger } from '../../runtime/logging.ts';
+import { packageRoot } from '../../runtime/package-root.ts';
+import { EmbeddedPostgres } from '../../runtime/postgres/embedded.ts';
+import { Content, type WorkerLogin } from '../stage/content.ts';
+import { freePort } from '../stage/ports.ts';
+import { writeToml } from '../stage/toml.ts';
+import type { LedgerRow } from './ledger.ts';
+import type { NemesisSettings } from './settings.ts';
+import { DatabaseVictim, ProgramVictim, type Victim } from './victim.ts';
+
+const SERVICE = 'nemesis';
+const TEAM = 'nemesis';
+
+/** A whole triggerFS in processes of its own, each of which may be killed. */
+export class Ground {
+  readonly folder: string;
+  readonly databaseUrl: string;
+  readonly masterKey: string;
+  readonly service: string = SERVICE;
+  readonly victims: readonly Victim[];
+  readonly teamId: number;
+  readonly #content: Content;
+  readonly #ports: readonly number[];
+  readonly #lifecycle: Lifecycle;
+  #turn = 0;
+
+  private constructor(
+    folder: string,
+    databaseUrl: string,
+    parts: { victims: readonly Victim[]; teamId: number; content: Content; ports: readonly number[]; lifecycle: Lifecycle },
+  ) {
+    this.folder = folder;
+    this.databaseUrl = databaseUrl;
+    this.masterKey = masterKeyOf(folder);
+    this.victims = parts.victims;
+    this.teamId = parts.teamId;
+    this.#content = parts.content;
+    this.#ports = parts.ports;
+    this.#lifecycle = parts.lifecycle;
+  }
+
+  /** Starts everything; `stop` ends and removes it. */
+  static async start(settings: NemesisSettings): Promise<Ground> {
+    const lifecycle = new Lifecycle(silentLogger());
+    const folder = mkdtempSync(join(tmpdir(), 'triggerfs-nemesis-'));
+    lifecycle.add('folder', () => rm(folder, { recursive: true, force: true }));
+    try {
+      await chmod(folder, 0o755);
+      const dataDir = join(folder, 'postgresql');
+      const postgres = await EmbeddedPostgres.start({ dataDir, port: 0, log: silentLogger() });
+      lifecycle.add('PostgreSQL', () => postgres.stop());
+      const url = postgres.url;
+      await migrate({ url });
+      const content = await Content.create(url, TEAM);
+      const names = Array.from({ length: settings.workers }, (_, n) => `nemesis${n + 1}`);
+      const logins = await content.service(SERVICE, names);
+      await content.close();
+      const ports = await Promise.all(Array.from({ length: settings.planes }, () => freePort()));
+      const programs = [...planes(folder, url, ports), ...brokers(folder, url, settings.brokers), ...workers(folder, ports, logins)];
+      if (settings.mount) programs.push(mount(folder, ports, content));
+      for (const program of programs) {
+        lifecycle.add(program.name, () => program.stop());
+        program.start();
+      }
+      const pid = (): number => Number.parseInt(readFileSync(join(dataDir, 'data', 'postmaster.pid'), 'utf8'), 10);
+      const victims = [...programs, new DatabaseVictim(postgres, pid)];
+      return new Ground(folder, url, { victims, teamId: await teamOf(url), content, ports, lifecycle });
+    } catch (error) {
+      await lifecycle.stop();
+      throw error;
+    }
+  }
+
+  /** File that the plugin appends to. */
+  get output(): string {
+    return join(this.folder, 'executed');
+  }
+
+  /** Arguments of the plugin. */
+  get args(): Readonly<Record<string, string>> {
+    return { path: this.output };
+  }
+
+  /** Address of one of the control-planes, in turn. */
+  api(): string {
+    this.#turn += 1;
+    return `http://127.0.0.1:${this.#ports[this.#turn % this.#ports.length]}`;
+  }
+
+  /** An API token. */
+  async logIn(): Promise<string> {
+    return (await logIn(this.api(), { kind: 'user', ...this.#content.account })).apiToken;
+  }
+
+  /** What the plugin has appended, line by line. */
+  executed(): string[] {
+    return readFileSync(this.output, 'utf8')
+      .split('\n')
+      .filter((line) => line !== '');
+  }
+
+  /** Items that have not ended. */
+  async open(): Promise<number> {
+    const rows = await this.#query<{ count: number }>(
+      `select count(*)::integer as count from triggerfs.queue_items where state in ('queued', 'running')`,
+    );
+    return rows[0]?.count ?? 0;
+  }
+
+  /** All items with their attempts. */
+  ledger(): Promise<LedgerRow[]> {
+    return this.#query<LedgerRow>(
+      `select i.idempotency_key as key, i.state, coalesce(sum(a.sends), 0)::integer as sends, count(a.*) filter (where a.ended_at is null)::integer as open
+       from triggerfs.queue_items i left join triggerfs.queue_attempts a on a.item_id = i.id group by i.id`,
+    );
+  }
+
+  /** Ends and removes everything. */
+  async stop(): Promise<void> {
+    await this.#lifecycle.stop();
+  }
+
+  async #query<T extends pg.QueryResultRow>(sql: string): Promise<T[]> {
+    const client = new pg.Client({ connectionString: this.databaseUrl, connectionTimeoutMillis: 5_000 });
+    client.on('error', () => undefined);
+    try {
+      await client.connect();
+      return (await client.query<T>(sql)).rows;
+    } finally {
+      await client.end().catch(() => undefined);
+    }
+  }
+}
+
+function masterKeyOf(folder: string): string {
+  return join(folder, 'master.key');
+}
+
+function program(
+  kind: string,
+  name: string,
+  part: string,
+  args: readonly string[],
+  folder: string,
+  env: Record<string, string> = {},
+): ProgramVictim {
+  return new ProgramVictim(kind, name, [join(packageRoot(), part, 'bin.ts'), ...args], join(folder, `${name}.log`), env);
+}
+
+function planes(folder: string, url: string, ports: readonly number[]): ProgramVictim[] {
+  return ports.map((port, n) => {
+    const name = `control-plane${n + 1}`;
+    const sections = { main: { masterkey: masterKeyOf(folder) }, 'control-plane': { database: url, port, metrics: false } };
+    return program('control-plane', name, 'control-plane', ['-config', writeToml(join(folder, `${name}.toml`), sections), '-json'], folder);
+  });
+}
+
+function brokers(folder: string, url: string, count: number): ProgramVictim[] {
+  return Array.from({ length: count }, (_, n) => {
+    const name = `broker${n + 1}`;
+    const keyfile = join(folder, `${name}.key`);
+    const sections = { main: { masterkey: masterKeyOf(folder) }, broker: { database: url, port: 0, gateway_port: 0, keyfile } };
+    return program('broker', name, 'edge-broker', ['-config', writeToml(join(folder, `${name}.toml`), sections), '-json'], folder);
+  });
+}
+
+function workers(folder: string, ports: readonly number[], logins: readonly WorkerLogin[]): ProgramVictim[] {
+  return logins.map(({ identity, token }, n) => {
+    const api = `http://127.0.0.1:${ports[n % ports.length]}`;
+    const sections = { main: { api, team: TEAM }, workers: { concurrency: 16 }, [`workers.${TEAM}.${identity}`]: { token } };
+    const config = writeToml(join(folder, `${identity}.toml`), sections);
+    return program('worker', identity, 'worker-agent', ['-config', config, '-identity', identity], folder);
+  });
+}
+
+function mount(folder: string, [port]: readonly number[], content: Content): ProgramVictim {
+  const { team, identity, secret } = content.account;
+  const sections = {
+    main: { api: `http://127.0.0.1:${port}`, team, identity, secret },
+    triggerfs: { mountpoint: join(folder, 'mount'), spool: join(folder, 'spool') },
+  };
+  const config = writeToml(join(folder, 'fs.toml'), sections);
+  return program('fs', 'fs', 'fs', ['-config', config, '-json'], folder, libfuseEnvironment(folder));
+}
+
+async function teamOf(url: string): Promise<number> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    const { rows } = await client.query<{ id: number }>('select id from triggerfs.teams where name = $1', [TEAM]);
+    return (rows[0] as { id: number }).id;
+  } finally {
+    await client.end();
+  }
+}
