@@ -34,7 +34,10 @@ export interface FollowParts {
   readonly tail: TailReader | null;
   /** Whether the reader still may read. */
   readonly admitted: () => Promise<boolean>;
+  /** A sign of life after so much silence. */
   readonly pingMs: number;
+  /** How often `admitted` is asked. */
+  readonly checkMs: number;
 }
 
 const PING: FollowStep = { event: { event: 'ping' }, cursor: null };
@@ -53,6 +56,7 @@ export class Follow {
   #told: HistoryItem['state'] | null = null;
   #mark = markOf(false, 0, false);
   #checkedAt = performance.now();
+  #spokeAt = performance.now();
 
   constructor(parts: FollowParts) {
     this.#parts = parts;
@@ -82,18 +86,18 @@ export class Follow {
       } catch (error) {
         if (tail === null) throw error;
       }
-      yield PING;
+      yield* this.#ping();
       await sleep(RETRY_MS, undefined, { ref: false });
     }
   }
 
   async *#live(tail: TailReader): AsyncGenerator<FollowStep, boolean, undefined> {
     for (;;) {
-      const news = await tail.next(this.#position, this.#mark, this.#parts.pingMs);
+      const news = await tail.next(this.#position, this.#mark, Math.min(this.#parts.checkMs, this.#parts.pingMs));
       if (tail.isStopped || !(await this.#admitted())) return false;
       if (news === 'look') return true;
       if (news === 'idle') {
-        yield PING;
+        yield* this.#ping();
         continue;
       }
       for (const row of news) {
@@ -175,14 +179,21 @@ export class Follow {
     this.#position.advance(workerId, attempt, { block, piece, ended: false });
   }
 
+  *#ping(): Generator<FollowStep, void, undefined> {
+    if (performance.now() - this.#spokeAt < this.#parts.pingMs) return;
+    this.#spokeAt = performance.now();
+    yield PING;
+  }
+
   #step(event: HistoryEvent): FollowStep {
+    this.#spokeAt = performance.now();
     return { event, cursor: this.#position.toString() };
   }
 
   /** Asks at most once in a while. */
   async #admitted(): Promise<boolean> {
     const now = performance.now();
-    if (now - this.#checkedAt < this.#parts.pingMs) return true;
+    if (now - this.#checkedAt < this.#parts.checkMs) return true;
     this.#checkedAt = now;
     return this.#parts.admitted();
   }

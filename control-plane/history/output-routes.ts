@@ -24,6 +24,8 @@ const NO_TIMEOUT_MS = 2 ** 31 - 1;
 /** A reader that takes nothing of a download for so long is gone. */
 const STALL_MS = 600_000;
 const PING_MS = 15_000;
+/** Who loses the right to read is sent away within this time. */
+const CHECK_MS = 4_000;
 const MAX_OPEN = 500;
 const CLOSE_GRACE_MS = 300;
 
@@ -142,7 +144,7 @@ class OutputRoutes {
       if (first.page !== null) await this.#assertKept(asked, first.page.invocation, first.page.blocks.length > 0);
       const { database, teamKeys: keys, historyMetrics } = this.#services;
       const admitted = (): Promise<boolean> => isStillAdmitted(database, request, principal);
-      const parts = { keys, teamId: principal.teamId, id, position, stream, look, tail, admitted, pingMs: PING_MS };
+      const parts = { keys, teamId: principal.teamId, id, position, stream, look, tail, admitted, pingMs: PING_MS, checkMs: CHECK_MS };
       const body = this.#open.add(Readable.from(written(new Follow(parts).events(first), how.format), { objectMode: false }));
       historyMetrics?.followers(this.#open.size);
       body.once('close', () => {

@@ -66,8 +66,10 @@ export class TailReader {
   async next(position: Position, mark: string, waitMs: number): Promise<Awaited> {
     if (this.#missed || this.#stopped) return 'look';
     const { promise, resolve } = Promise.withResolvers<Awaited>();
-    this.#tail.await(position);
+    // The first one who waits says where to begin; whoever comes later has read at least as far.
+    if (!this.#tail.isAwaited) this.#tail.position = position.copy();
     this.#waiting = { mark, resolve };
+    this.#tail.awaited();
     const timer = setTimeout(resolve, waitMs, 'idle');
     const result = await promise;
     clearTimeout(timer);
@@ -104,13 +106,14 @@ export class Tail {
   /** How far those who wait have got: where the next look begins. */
   position = new Position();
   readonly #readers = new Set<TailReader>();
-  readonly #awaited: () => void;
+  /** Called when somebody begins to wait. */
+  readonly awaited: () => void;
   readonly #left: () => void;
 
   /** `awaited` is called when somebody begins to wait, `left` when somebody has left. */
   constructor(what: Followed, awaited: () => void, left: () => void) {
     this.what = what;
-    this.#awaited = awaited;
+    this.awaited = awaited;
     this.#left = left;
   }
 
@@ -137,12 +140,6 @@ export class Tail {
   leave(reader: TailReader): void {
     this.#readers.delete(reader);
     this.#left();
-  }
-
-  /** A reader begins to wait. The first one says where to begin; whoever comes later has read at least as far. */
-  await(position: Position): void {
-    if (!this.isAwaited) this.position = position.copy();
-    this.#awaited();
   }
 
   /** Hands news to those who wait. */

@@ -70,6 +70,8 @@ export class Tails {
     if (this.#ending.signal.aborted) return;
     this.#loop ??= this.#run().finally(() => {
       this.#loop = null;
+      // Somebody may have begun to wait between the last look and this.
+      if (this.#waiting().length > 0) this.#start();
     });
   }
 
