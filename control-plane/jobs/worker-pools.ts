@@ -15,6 +15,7 @@ export class WorkerPools {
   readonly #log: Logger;
   readonly #pools = new Set<string>();
   readonly #ending = new AbortController();
+  #news = Promise.withResolvers<void>();
   #loop: Promise<void> | null = null;
 
   /** The database is used as `triggerfs_jobs`. */
@@ -27,6 +28,7 @@ export class WorkerPools {
   note(poolId: string, alive: boolean): void {
     if (alive) this.#pools.add(poolId);
     else this.#pools.delete(poolId);
+    this.#news.resolve();
   }
 
   /** Starts in the background. */
@@ -43,6 +45,7 @@ export class WorkerPools {
   async #run(): Promise<void> {
     const { signal } = this.#ending;
     while (!signal.aborted) {
+      this.#news = Promise.withResolvers<void>();
       try {
         const sql = `select triggerfs.beat_worker_pools($1, $2 * interval '1 s') as dead`;
         const [row] = await this.#database.rows<{ dead: number }>(sql, [[...this.#pools], SILENCE_S]);
@@ -50,7 +53,8 @@ export class WorkerPools {
       } catch (err) {
         this.#log.debug({ err }, 'pools of workers did not beat');
       }
-      await sleep(BEAT_MS, undefined, { signal, ref: false }).catch(() => undefined);
+      // A new pool beats before it can have locked anything for long.
+      await Promise.race([this.#news.promise, sleep(BEAT_MS, undefined, { signal, ref: false }).catch(() => undefined)]);
     }
   }
 }

@@ -28,7 +28,7 @@ const PAGE = 50;
 type Change = <T>(principal: Principal, name: string, work: (tx: Transaction, schedule: schedules.ScheduleRow) => Promise<T>) => Promise<T>;
 
 /** Schedules: what they are, when they are due, and what became of their slots. */
-export function registerSchedules(app: App, { database }: Services): void {
+export function registerSchedules(app: App, { database, queue }: Services): void {
   const change: Change = (principal, name, work) =>
     database.inTeam(principal.teamId, async (tx) => {
       const schedule = await schedules.findSchedule(tx, principal.teamId, name);
@@ -37,7 +37,7 @@ export function registerSchedules(app: App, { database }: Services): void {
     });
   registerReading(app, database);
   registerChanges(app, database, change);
-  registerClock(app, change);
+  registerClock(app, queue, change);
 }
 
 function registerReading(app: App, database: Services['database']): void {
@@ -143,7 +143,7 @@ function registerChanges(app: App, database: Services['database'], change: Chang
   );
 }
 
-function registerClock(app: App, change: Change): void {
+function registerClock(app: App, queue: Services['queue'], change: Change): void {
   app.post(
     '/v1/schedules/:name/run',
     {
@@ -153,6 +153,7 @@ function registerClock(app: App, change: Change): void {
     async (request, reply) => {
       const principal = principalOf(request);
       const ran = await change(principal, request.params.name, (tx, schedule) => runNow(tx, principal, schedule));
+      queue.nudge();
       return reply.code(202).header('location', `/v1/invocations/${ran.id}`).send(ran);
     },
   );

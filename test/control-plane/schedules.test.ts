@@ -273,7 +273,7 @@ suite('schedules', () => {
     });
     assert.equal(made.status, 201, made.body.detail);
     assert.deepEqual([made.body.state, made.body.owner, made.body.catchup, made.body.overlap], ['active', 'owner-a', 'one', 'skip']);
-    const dueNext = await until(async () => (await call('GET /v1/schedules/nightly')).body.nextRunAt as string | null, {
+    const dueNext = await until(async () => (await call('GET /v1/schedules/nightly')).body.nextRunAt as unknown as string | null, {
       what: 'it is planned',
     });
     const preview = (await call('GET /v1/schedules/nightly/preview?count=400')).body.items as unknown as { dueAt: string; local: string }[];
