@@ -40,7 +40,7 @@ export const RESTORED: Readonly<Record<Table, readonly string[]>> = {
       'args',
       'payload',
     ],
-    ...['timeout', 'retries', 'catchup', 'catchup_window', 'overlap', 'jitter', 'paused_until', 'resident', 'owner_id'],
+    ...['timeout', 'retries', 'catchup', 'catchup_window', 'overlap', 'jitter', 'paused_until', 'resident', 'offline', 'owner_id'],
   ],
 };
 

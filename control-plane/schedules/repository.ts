@@ -33,6 +33,7 @@ const STATE = `case
 const SCHEDULES = `select s.id, s.name, s.description, s.cron, ${milliseconds('s.every')} as "everyMs", ${iso('s.run_at')} as "runAt", s.timezone,
     s.trigger, s.service, s.plugin, s.args, s.payload, s.catchup, ${milliseconds('s.catchup_window')} as "catchupWindowMs", s.overlap,
     ${milliseconds('s.jitter')} as "jitterMs", s.enabled, ${iso('s.paused_until')} as "pausedUntil", s.resident,
+    ${milliseconds('s.offline')} as "offlineMs",
     ${milliseconds('s.timeout')} as "timeoutMs", s.retries, ${STATE} as state, s.error, ${iso('s.next_run_at')} as "nextRunAt",
     ${iso('s.last_due_at')} as "lastDueAt", ${iso('s.last_fired_at')} as "lastFiredAt", s.last_outcome as "lastOutcome",
     s.last_item as "lastInvocation", o.identity as owner, s.owner_id as "ownerId", ${iso('s.planned_from')} as "plannedFrom",
@@ -91,6 +92,7 @@ export async function changeSchedule(tx: Transaction, teamId: number, schedule: 
     .set('enabled', change.enabled)
     .set('paused_until', await moment(change.pausedUntil))
     .set('resident', change.resident)
+    .set('offline', interval(change.offlineMs))
     .set('timeout', interval(change.timeoutMs))
     .set('retries', change.retries);
   setOneOf(assignments, 'a schedule has one of cron, every and run_at', [

@@ -67,6 +67,13 @@ export const SCHEDULE_SETTINGS: Readonly<Record<string, Setting>> = {
     initial: 0,
   }),
   resident: text('resident', 'WORKER', 'Worker that keeps the clock', null, { is: isName, what: 'the identity of a worker' }),
+  offline: duration('offlineMs', 'How long that worker fires on without a word from a broker', {
+    usage: '24h',
+    word: 'offline',
+    min: SCHEDULE_LIMITS.minOfflineMs,
+    max: SCHEDULE_LIMITS.maxWindowMs,
+    initial: 86_400_000,
+  }),
   paused_until: text('pausedUntil', 'TIME', 'Slots before this are not due', null, {
     is: isMoment,
     what: 'a time such as 2026-12-24T18:00, or with Z at the end in UTC',

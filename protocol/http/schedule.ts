@@ -10,6 +10,7 @@ export const SCHEDULE_LIMITS = Object.freeze({
   maxEveryMs: 366 * 86_400_000,
   maxWindowMs: 366 * 86_400_000,
   maxJitterMs: 86_400_000,
+  minOfflineMs: 60_000,
   /** Characters of a payload. Bigger input belongs into a file that the plugin fetches. */
   payloadLength: 65_536,
   /** Missed slots that `catchup all` fires at once; older ones are recorded as missed. */
@@ -65,6 +66,8 @@ const RULE = {
   pausedUntil: nullable(Timestamp),
   /** Worker that keeps the clock, also while it is cut off; null: the control-planes. */
   resident: nullable(NameText),
+  /** How long that worker fires on without a word from a broker; it is waited for so long when the schedule is taken back. */
+  offlineMs: Type.Integer({ minimum: SCHEDULE_LIMITS.minOfflineMs, maximum: SCHEDULE_LIMITS.maxWindowMs }),
   /** Null: the trigger's or the service's. */
   timeoutMs: nullable(Type.Integer({ minimum: LIMITS.minTimeoutMs, maximum: LIMITS.maxTimeoutMs })),
   /** Attempts after a failed one. */
