@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { recurrenceOf } from '../../control-plane/schedules/recurrence.ts';
 import { settle } from '../../control-plane/schedules/slots.ts';
 import type { ResidentSchedule } from '../../protocol/resident.ts';
@@ -14,7 +14,7 @@ const HOUR = 3_600_000;
 
 /** Lets a schedule run on a clock of the test and returns when each slot was fired. */
 async function simulate(
-  t: { mock: { timers: { enable(options: object): void; tick(ms: number): void; setTime(ms: number): void; reset(): void } } },
+  t: TestContext,
   schedule: ResidentSchedule,
   from: number,
   hours: number,
