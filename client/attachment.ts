@@ -85,9 +85,11 @@ export class Attachment {
     switch (event.event) {
       case 'invocation':
         if (event.state === 'accepted') this.#watcher.notice(`${attempt} waits for its turn`);
-        if (event.state !== 'accepted') await this.#manifest(attempt);
+        // Without an algorithm nobody was asked, as far as the history knows.
+        else if (event.algorithm !== null) await this.#manifest(attempt);
         return;
       case 'output': {
+        if (!this.#begun) await this.#manifest(attempt);
         const { worker, stream, sequence, data, encoding } = event;
         return this.#watcher.output({ worker, stream, sequence, data: Buffer.from(data, encoding ?? 'utf8') });
       }

@@ -21,15 +21,17 @@ export class Follower {
   readonly #caller: ApiCaller;
   readonly #id: string;
   readonly #signal: AbortSignal;
+  readonly #live: boolean;
   readonly #backoff = new Backoff(200, 5_000);
   #cursor = '';
   #heardAt = performance.now();
 
-  /** Ends with an AbortError after `signal`. */
-  constructor(caller: ApiCaller, id: string, signal: AbortSignal) {
+  /** Ends with an AbortError after `signal`. Not `live`: with what there is now, also without an end. */
+  constructor(caller: ApiCaller, id: string, signal: AbortSignal, live = true) {
     this.#caller = caller;
     this.#id = id;
     this.#signal = signal;
+    this.#live = live;
   }
 
   /** The events, the last of them `done`. @throws TriggerFsError TFS_NOT_FOUND, TFS_NOT_KEPT, TFS_UNAVAILABLE */
@@ -40,6 +42,7 @@ export class Follower {
           yield event;
           if (event.event === 'done') return;
         }
+        if (!this.#live) return;
       } catch (thrown) {
         this.#signal.throwIfAborted();
         const error = TriggerFsError.from(thrown);
@@ -55,7 +58,7 @@ export class Follower {
     const silence = new AbortController();
     const signal = AbortSignal.any([this.#signal, silence.signal]);
     const after = this.#cursor === '' ? '' : `&after=${encodeURIComponent(this.#cursor)}`;
-    const path = `/v1/history/${encodeURIComponent(this.#id)}/output?follow=1${after}`;
+    const path = `/v1/history/${encodeURIComponent(this.#id)}/output?follow=${this.#live ? 1 : 0}${after}`;
     const body = await this.#caller.stream({ method: 'GET', path, headers: { accept: 'application/x-ndjson' }, signal });
     let timer = setTimeout(() => silence.abort(), SILENCE_MS);
     try {

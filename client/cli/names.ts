@@ -26,6 +26,9 @@ const SOURCES: Readonly<Record<string, Source>> = {
   user: { path: '/v1/users', of: one('identity') },
   team: { path: '/v1/teams', of: one('name') },
   schedule: { path: '/v1/schedules', of: one('name') },
+  invocation: { path: '/v1/history?limit=100', of: one('id') },
+  queued: { path: '/v1/queue?limit=100', of: one('id') },
+  dead: { path: '/v1/queue?state=dead&limit=100', of: one('id') },
   token: { path: '/v1/tokens', of: one('name') },
   invite: { path: '/v1/invites', of: ({ email, identity }) => [email, identity].filter((name) => typeof name === 'string') },
   invitation: { path: '/v1/invitations', of: ({ id }) => [String(id)] },
@@ -55,6 +58,7 @@ export class Names {
 
   /** Names of a kind of value; empty for a kind that has none. Never fails and never takes longer than a moment. */
   async of(kind: string): Promise<readonly string[]> {
+    if (kind === 'zone') return Intl.supportedValuesOf('timeZone');
     const source = SOURCES[kind];
     if (source === undefined) return [];
     const entry = this.#entry(source.path);

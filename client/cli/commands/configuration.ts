@@ -8,10 +8,12 @@ import { applyChange } from '../changes/apply.ts';
 import type { Call, Command } from '../command.ts';
 import type { OptionSyntax, Part, Syntax } from '../grammar/command-tree.ts';
 import type { Answer } from '../screen/answer.ts';
+import { gatewaySyntax } from './gateway.ts';
 
 /** Every `set`, `delete` and `rename` that the grammar of the configuration knows. */
 export function configurationCommands(): Command[] {
-  return OBJECT_NAMES.flatMap((object) => [...setCommands(object), ...deleteCommands(object), ...renameCommands(object)]).map((syntax) => ({
+  const objects = OBJECT_NAMES.flatMap((object) => [...setCommands(object), ...deleteCommands(object), ...renameCommands(object)]);
+  return [...objects, ...gatewaySyntax()].map((syntax) => ({
     ...syntax,
     modes: ['configure'],
     run,

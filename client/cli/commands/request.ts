@@ -1,14 +1,13 @@
 import type { WorkerWithToken } from '../../../protocol/http/worker.ts';
 import type { Invocation } from '../../invocation.ts';
-import { JsonScreen } from '../../program/json-screen.ts';
-import { type Order, orderOf, parseCommandLine } from '../../program/options.ts';
-import { type Screen, TextScreen } from '../../program/screen.ts';
-import { Sink } from '../../program/sink.ts';
+import { orderOf, parseCommandLine } from '../../program/options.ts';
+import type { Screen } from '../../program/screen.ts';
+import type { Sink } from '../../program/sink.ts';
 import { workerToken } from '../changes/results.ts';
 import { type Call, type Command, EVERYWHERE } from '../command.ts';
 import type { OptionSyntax } from '../grammar/command-tree.ts';
+import { LiveOutput } from '../live-output.ts';
 import { type Answer, text } from '../screen/answer.ts';
-import { FilterStream } from '../screen/filter-stream.ts';
 
 const OPTIONS: Readonly<Record<string, OptionSyntax>> = {
   command: { value: 'text', doc: 'The message; empty when absent' },
@@ -53,10 +52,9 @@ async function request(call: Call): Promise<null> {
   call.signal.throwIfAborted();
   const payload = options.command?.at(-1) ?? '';
   const invocation = client.invoke({ ...order, payload, creditBytes: CREDIT_BYTES, signal: call.signal });
-  const filtered = filterOf(call);
-  const out = filtered === null ? call.screen.out : new Sink(filtered, () => undefined);
-  const exitCode = await show(invocation, screenOf(call, order, out), begun, out);
-  if (filtered !== null) await new Promise<void>((done) => filtered.end(done));
+  const live = new LiveOutput(call);
+  const exitCode = await show(invocation, live.screen(order), begun, live.out);
+  await live.end();
   if (exitCode !== 0) throw new RequestFailed(exitCode);
   return null;
 }
@@ -85,19 +83,6 @@ async function show(invocation: Invocation, screen: Screen, begun: number, out: 
   }
   await out.flushed();
   return exitCode;
-}
-
-function screenOf({ pipeline, screen }: Call, order: Order, out: Sink): Screen {
-  return pipeline.json ? new JsonScreen(order, out) : new TextScreen(order, out, screen.err, screen.colour, 'triggerfs-cli');
-}
-
-/** Null where the output goes to the screen as it is. */
-function filterOf({ pipeline, screen }: Call): FilterStream | null {
-  if (pipeline.filters().length === 0 && pipeline.last === null && !pipeline.count) return null;
-  return new FilterStream(pipeline, async (line) => {
-    screen.out.write(`${line}\n`);
-    await screen.out.ready();
-  });
 }
 
 async function rotate(call: Call): Promise<Answer> {

@@ -8,6 +8,7 @@ import type { WorkerView } from '../../../protocol/http/worker.ts';
 import { formatDuration } from '../../../protocol/quantity.ts';
 import { type Call, type Command, EVERYWHERE } from '../command.ts';
 import { type Answer, type Column, shownTime, table, text } from '../screen/answer.ts';
+import { recordLines } from '../screen/record-lines.ts';
 
 interface Origin {
   readonly owner: string | null;
@@ -128,18 +129,7 @@ function single(pattern: string, doc: string, path: string, value: string): Comm
 /** One object as lines of property and value. */
 async function record(call: Call, path: string): Promise<Answer> {
   const found = await call.connection.call<Record<string, unknown>>({ method: 'GET', path, signal: call.signal });
-  const width = Math.max(...Object.keys(found).map((key) => key.length));
-  return text(
-    Object.entries(found).map(([key, value]) => `${key.padEnd(width)}  ${shown(value)}`.trimEnd()),
-    found,
-  );
-}
-
-function shown(value: unknown): string {
-  if (value === null) return '';
-  if (Array.isArray(value)) return value.map(shown).join(', ');
-  if (typeof value === 'object') return JSON.stringify(value);
-  return String(value).replaceAll(/[\r\n]+/g, ' ');
+  return text(recordLines(found), found);
 }
 
 async function showPlugins(call: Call): Promise<Answer> {

@@ -7,14 +7,20 @@ export interface Column<T> {
 /** What a command answers. */
 export type Answer =
   /** `items` are the same things as JSON. */
-  | { readonly kind: 'table'; readonly titles: readonly string[]; readonly rows: readonly string[][]; readonly items: readonly unknown[] }
+  | {
+      readonly kind: 'table';
+      readonly titles: readonly string[];
+      readonly rows: readonly string[][];
+      readonly items: readonly unknown[];
+      /** Below the rows of a whole table. */ readonly notes: readonly string[];
+    }
   /** Lines to read; `value` is the same as JSON. */
   | { readonly kind: 'text'; readonly lines: readonly string[]; readonly value: unknown };
 
-/** A table answer. */
-export function table<T>(columns: readonly Column<T>[], items: readonly T[]): Answer {
+/** A table answer; `notes` are lines below it. */
+export function table<T>(columns: readonly Column<T>[], items: readonly T[], notes: readonly string[] = []): Answer {
   const titles = columns.map(({ title }) => title);
-  return { kind: 'table', titles, rows: items.map((item) => columns.map(({ of }) => String(of(item)))), items };
+  return { kind: 'table', titles, rows: items.map((item) => columns.map(({ of }) => String(of(item)))), items, notes };
 }
 
 /** A text answer. */

@@ -20,7 +20,7 @@ export function render(answer: Answer, pipeline: Pipeline, elapsedMs: number): s
   if (pipeline.json) return asJson(answer, kept, whole);
   const lines = kept.map(({ line }) => line);
   if (answer.kind === 'text' || !whole) return lines;
-  return [...heading, ...lines, `(${lines.length} rows)`, `Time: ${formatDuration(elapsedMs)}`];
+  return [...heading, ...lines, ...answer.notes, `(${lines.length} rows)`, `Time: ${formatDuration(elapsedMs)}`];
 }
 
 function entriesOf(answer: Answer): { heading: readonly string[]; entries: Entry[] } {
