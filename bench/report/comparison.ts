@@ -1,7 +1,7 @@
 import { type Figure, figure, pairedRatio } from './statistics.ts';
 
 /** How a figure is shown. */
-export type Unit = 'per second' | 'microseconds' | 'milliseconds' | 'mebibytes' | 'percent';
+export type Unit = 'per second' | 'microseconds' | 'milliseconds' | 'mebibytes' | 'percent' | 'count';
 
 /** What a ratio, or our figure itself, is promised to be. */
 export interface Promised {

@@ -33,6 +33,8 @@ export function formatValue(value: number, unit: Unit): string {
       return `${round(value)} MiB`;
     case 'percent':
       return `${round(value)} %`;
+    case 'count':
+      return round(value);
   }
 }
 

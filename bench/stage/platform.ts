@@ -49,10 +49,15 @@ export class Platform {
     const postgres = await EmbeddedPostgres.start({ dataDir: folder, port: 0, log: silentLogger(), fsync: false });
     stage.add('PostgreSQL', () => postgres.stop());
     await migrate({ url: postgres.url });
-    const config = writeToml(join(stage.folder, 'control-plane.toml'), { 'control-plane': { database: postgres.url, port: 0 } });
-    const program = startPart(stage, 'control-plane', 'control-plane', ['-config', config, '-json']);
-    const { url } = await program.ready();
+    const { url } = await startControlPlane(stage, 'control-plane', postgres.url).ready();
     return new Platform(stage, postgres.url, url as string);
+  }
+
+  /** Starts another control-plane on the same database, with the same master key. */
+  async controlPlane(name: string): Promise<Program> {
+    const program = startControlPlane(this.#stage, name, this.databaseUrl);
+    await program.ready();
+    return program;
   }
 
   /** Makes a team with one user. */
@@ -117,6 +122,11 @@ export class Platform {
     await program.ready();
     return program;
   }
+}
+
+function startControlPlane(stage: Stage, name: string, database: string): Program {
+  const config = writeToml(join(stage.folder, 'control-plane.toml'), { 'control-plane': { database, port: 0 } });
+  return startPart(stage, name, 'control-plane', ['-config', config, '-json']);
 }
 
 function startPart(stage: Stage, name: string, part: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): Program {
