@@ -1,5 +1,5 @@
 import { isOrigin } from '../configuration/http-words.ts';
-import { HOOK_DEFAULTS, type HookSettings, HTTP_DEFAULTS, type HttpSettings } from './gateway.ts';
+import { HOOK_DEFAULTS, type HookSettings, HTTP_DEFAULTS, type HttpSettings, MAX_ARGUMENTS, MAX_HEADERS, MAX_STATUSES } from './gateway.ts';
 import { parseSource, readsBody } from './gateway-source.ts';
 
 /** Headers that the gateway sets itself, that describe the connection, or that reach beyond one answer of one team. */
@@ -19,7 +19,9 @@ export function completeHook(stored: Readonly<Partial<HookSettings>>): HookSetti
 }
 
 /** What is wrong with settings beyond the form of each; null: nothing. */
-export function httpProblem({ payload, args, origins, credentials, headers }: HttpSettings): string | null {
+export function httpProblem({ payload, args, origins, credentials, headers, statuses }: HttpSettings): string | null {
+  if (Object.keys(headers).length > MAX_HEADERS) return `there are at most ${MAX_HEADERS} headers`;
+  if (Object.keys(statuses).length > MAX_STATUSES) return `there are at most ${MAX_STATUSES} statuses`;
   const origin = origins.find((each) => !isOrigin(each));
   if (origin !== undefined) return `${origin} is no origin, such as https://app.example.com`;
   if (credentials && origins.includes('*')) return 'credentials and the origin * do not go together: every page could act for its reader';
@@ -35,12 +37,14 @@ export function hookProblem({ payload, args }: HookSettings): string | null {
 
 /** A body cannot be JSON and a form at once. */
 function mappingProblem(payload: string, args: Readonly<Record<string, string>>): string | null {
+  if (Object.keys(args).length > MAX_ARGUMENTS) return `at most ${MAX_ARGUMENTS} arguments are mapped`;
   const forms = new Set<string>();
   const places = Object.entries(args).map(([name, text]) => [`the argument ${name}`, text] as const);
   for (const [what, text] of [['the payload', payload] as const, ...places]) {
     const source = parseSource(text);
     if (source === null) return `${what} is read from ${JSON.stringify(text)}, which is no place in a request`;
-    if (source.place.from === 'header' && CREDENTIALS.has(source.place.name)) return `${what} is read from ${text}, which is a secret of the caller`;
+    if (source.place.from === 'header' && CREDENTIALS.has(source.place.name))
+      return `${what} is read from ${text}, which is a secret of the caller`;
     if (what !== 'the payload' && source.place.from === 'none') return `${what} is read from nowhere`;
     const form = readsBody(source);
     if (form !== null) forms.add(form);

@@ -9,6 +9,10 @@ export const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const;
 export const RATE_PATTERN = '^[1-9][0-9]{0,5}/[smhd]$';
 /** `https://app.example.com`, or `*` for every origin. */
 export const ORIGIN_PATTERN = '^(\\*|https?://[a-z0-9.\\[\\]:-]{1,255})$';
+/** Entries that a service has at most. */
+export const MAX_ARGUMENTS = 64;
+export const MAX_STATUSES = 256;
+export const MAX_HEADERS = 32;
 /** A content type that answers may have. */
 export const CONTENT_TYPE_PATTERN = '^[a-z]+/[A-Za-z0-9.+-]{1,100}(; ?charset=[A-Za-z0-9-]{1,32})?$';
 /** Name of a header of answers. */
@@ -27,7 +31,7 @@ const SETTINGS = {
   /** Where the payload comes from; see gateway-source.ts. */
   payload: SourceText,
   /** Where arguments come from, by name. */
-  args: Type.Record(Type.String({ pattern: ARGUMENT_PATTERN }), SourceText, { maxProperties: 64 }),
+  args: Type.Record(Type.String({ pattern: ARGUMENT_PATTERN }), SourceText, { maxProperties: MAX_ARGUMENTS, ...CLOSED }),
   /** Callers need no token; the service has to be public. */
   anonymous: Type.Boolean(),
   /** For each client address without a token. */
@@ -41,9 +45,12 @@ const SETTINGS = {
   answer: Type.Union([Type.Literal('json'), Type.Literal('raw')]),
   contentType: Type.String({ pattern: CONTENT_TYPE_PATTERN }),
   /** Status of raw answers by exit code; 0 is 200 and others 500 where absent. */
-  statuses: Type.Record(Type.String({ pattern: '^(0|[1-9][0-9]{0,2})$' }), Status, { maxProperties: 256 }),
+  statuses: Type.Record(Type.String({ pattern: '^(0|[1-9][0-9]{0,2})$' }), Status, { maxProperties: MAX_STATUSES, ...CLOSED }),
   /** Headers of raw answers. */
-  headers: Type.Record(Type.String({ pattern: HEADER_PATTERN }), Type.String({ pattern: HEADER_VALUE_PATTERN }), { maxProperties: 32 }),
+  headers: Type.Record(Type.String({ pattern: HEADER_PATTERN }), Type.String({ pattern: HEADER_VALUE_PATTERN }), {
+    maxProperties: MAX_HEADERS,
+    ...CLOSED,
+  }),
 } as const;
 
 /** How a service answers over HTTP. */
@@ -74,9 +81,11 @@ export const HTTP_DEFAULTS: HttpSettings = Object.freeze({
 export const HttpChange = Type.Partial(
   Type.Object({
     ...Object.fromEntries(Object.entries(SETTINGS).map(([name, type]) => [name, Nullable(type)])),
-    args: Nullable(Type.Record(Type.String({ pattern: ARGUMENT_PATTERN }), Nullable(SourceText))),
-    statuses: Nullable(Type.Record(Type.String({ pattern: '^(0|[1-9][0-9]{0,2})$' }), Nullable(Status))),
-    headers: Nullable(Type.Record(Type.String({ pattern: HEADER_PATTERN }), Nullable(Type.String({ pattern: HEADER_VALUE_PATTERN })))),
+    args: Nullable(Type.Record(Type.String({ pattern: ARGUMENT_PATTERN }), Nullable(SourceText), CLOSED)),
+    statuses: Nullable(Type.Record(Type.String({ pattern: '^(0|[1-9][0-9]{0,2})$' }), Nullable(Status), CLOSED)),
+    headers: Nullable(
+      Type.Record(Type.String({ pattern: HEADER_PATTERN }), Nullable(Type.String({ pattern: HEADER_VALUE_PATTERN })), CLOSED),
+    ),
   }),
   CLOSED,
 );
@@ -94,7 +103,7 @@ const HOOK = {
   /** async: kept durably and answered 202; sync: run and answered as the service answers. */
   mode: Type.Union([Type.Literal('async'), Type.Literal('sync')]),
   payload: SourceText,
-  args: Type.Record(Type.String({ pattern: ARGUMENT_PATTERN }), SourceText, { maxProperties: 64 }),
+  args: Type.Record(Type.String({ pattern: ARGUMENT_PATTERN }), SourceText, { maxProperties: MAX_ARGUMENTS, ...CLOSED }),
   /** hmac: header that holds the signature. */
   header: Type.String({ pattern: HEADER_PATTERN }),
   /** hmac: what stands before the signature, such as `sha256=`. */
@@ -136,7 +145,7 @@ export const HOOK_DEFAULTS: HookSettings = Object.freeze({
 export const HookChange = Type.Partial(
   Type.Object({
     ...Object.fromEntries(Object.entries(HOOK).map(([name, type]) => [name, Nullable(type)])),
-    args: Nullable(Type.Record(Type.String({ pattern: ARGUMENT_PATTERN }), Nullable(SourceText))),
+    args: Nullable(Type.Record(Type.String({ pattern: ARGUMENT_PATTERN }), Nullable(SourceText), CLOSED)),
   }),
   CLOSED,
 );

@@ -159,6 +159,7 @@ suite('the gateway of a whole system', () => {
       JSON.stringify(await system.api('GET', '/v1/services/demo')),
       JSON.stringify(await system.api('GET', '/v1/configuration')),
       JSON.stringify(await system.api('GET', '/v1/configuration/commits')),
+      system.server.stdout + system.server.stderr,
       ...logs(join(system.folder, 'data')),
     ];
     for (const text of texts) {
