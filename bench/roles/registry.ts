@@ -12,6 +12,8 @@ export const ROLES = {
   'webhook-requester': async () => (await import('./webhook-requester.ts')).start,
   'file-writer': async () => (await import('./file-writer.ts')).start,
   'noop-mount': async () => (await import('./noop-mount.ts')).start,
+  'history-writer': async () => (await import('./history-writer.ts')).start,
+  'chatter-requester': async () => (await import('./chatter-requester.ts')).start,
   'idle-workers': async () => (await import('./idle-workers.ts')).start,
 } as const;
 
