@@ -29,6 +29,10 @@ const SOURCES: Readonly<Record<string, Source>> = {
   invocation: { path: '/v1/history?limit=100', of: one('id') },
   queued: { path: '/v1/queue?limit=100', of: one('id') },
   dead: { path: '/v1/queue?state=dead&limit=100', of: one('id') },
+  hook: {
+    path: '/v1/services',
+    of: ({ hooks }) => (Array.isArray(hooks) ? hooks.map(({ name }: { name: unknown }) => String(name)) : []),
+  },
   token: { path: '/v1/tokens', of: one('name') },
   invite: { path: '/v1/invites', of: ({ email, identity }) => [email, identity].filter((name) => typeof name === 'string') },
   invitation: { path: '/v1/invitations', of: ({ id }) => [String(id)] },

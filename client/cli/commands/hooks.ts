@@ -1,6 +1,7 @@
 import type { Static } from 'typebox';
 import { TriggerFsError } from '../../../protocol/errors.ts';
 import type { HookSecretMade, HookView } from '../../../protocol/http/gateway.ts';
+import type { ServiceView } from '../../../protocol/http/service.ts';
 import { parseDuration } from '../../../protocol/quantity.ts';
 import { type Call, type Command, EVERYWHERE } from '../command.ts';
 import { type Answer, type Column, table, text } from '../screen/answer.ts';
@@ -10,6 +11,7 @@ const MINUTE_MS = 60_000;
 const HOOKS: readonly Column<HookView>[] = [
   { title: 'id', of: ({ id }) => id },
   { title: 'name', of: ({ name }) => name },
+  { title: 'service', of: ({ service }) => service },
   { title: 'scheme', of: ({ scheme }) => scheme },
   { title: 'plugin', of: ({ plugin }) => plugin ?? '' },
   { title: 'mode', of: ({ mode }) => mode },
@@ -21,16 +23,16 @@ const KEEP = { keep: { value: 'duration', doc: 'How long the secret before stays
 
 /** Commands about webhooks, beside those that make and change them. */
 export const HOOK_COMMANDS: readonly Command[] = [
-  { pattern: 'show services|service <service> hooks', doc: 'Webhooks of a service', modes: EVERYWHERE, run: showHooks },
+  { pattern: 'show hooks|hook', doc: 'Webhooks of the services', modes: EVERYWHERE, run: showHooks },
   {
-    pattern: 'request service <service> hook <hook> secret',
+    pattern: 'request hook|hooks <hook> secret',
     doc: 'Make another secret for a webhook',
     options: KEEP,
     modes: EVERYWHERE,
     run: (call) => replaceSecret(call, {}),
   },
   {
-    pattern: 'request service <service> hook <hook> secret own',
+    pattern: 'request hook|hooks <hook> secret own',
     doc: 'Give a webhook the secret of its sender; asks for it',
     options: KEEP,
     modes: EVERYWHERE,
@@ -39,13 +41,17 @@ export const HOOK_COMMANDS: readonly Command[] = [
 ];
 
 async function showHooks(call: Call): Promise<Answer> {
-  return table(HOOKS, await call.connection.list<HookView>(`${pathOf(call)}/hooks`, call.signal));
+  const hooks: HookView[] = [];
+  for (const { name } of (await services(call)).filter((service) => service.hooks.length > 0))
+    hooks.push(...(await call.connection.list<HookView>(`${pathOf(name)}/hooks`, call.signal)));
+  return table(HOOKS, hooks);
 }
 
 async function replaceSecret(call: Call, given: { readonly secret?: string }): Promise<Answer> {
   const keep = call.options.keep?.at(-1);
   const body = keep === undefined ? given : { ...given, keepPreviousMinutes: minutesOf(keep) };
-  const path = `${pathOf(call)}/hooks/${encodeURIComponent(call.values.hook ?? '')}/secret`;
+  const { hook = '' } = call.values;
+  const path = `${pathOf(await serviceOf(call, hook))}/hooks/${encodeURIComponent(hook)}/secret`;
   const made = await call.connection.call<Static<typeof HookSecretMade>>({ method: 'POST', path, body });
   if (made.secret === null) return text([`The webhook ${made.hook} has the secret now.`], made);
   return text([`Secret: ${made.secret}`, 'It is shown only now. Give it to the sender of the webhook.'], made);
@@ -57,6 +63,18 @@ function minutesOf(duration: string): number {
   throw new TriggerFsError('TFS_USAGE', `keep takes a duration such as 1h, not ${duration}`);
 }
 
-function pathOf(call: Call): string {
-  return `/v1/services/${encodeURIComponent(call.values.service ?? '')}`;
+function services(call: Call): Promise<ServiceView[]> {
+  return call.connection.list<ServiceView>('/v1/services', call.signal);
+}
+
+/** Names of hooks are the team's, not only the service's. */
+async function serviceOf(call: Call, hook: string): Promise<string> {
+  const has = (service: ServiceView): boolean => service.hooks.some(({ name }) => name.toLowerCase() === hook.toLowerCase());
+  const found = (await services(call)).find(has);
+  if (found === undefined) throw new TriggerFsError('TFS_NOT_FOUND', `there is no webhook ${hook}`);
+  return found.name;
+}
+
+function pathOf(service: string): string {
+  return `/v1/services/${encodeURIComponent(service)}`;
 }
