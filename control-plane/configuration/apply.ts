@@ -9,7 +9,7 @@ import { assertMayChange, type Principal } from '../auth/principal.ts';
 import type { Transaction } from '../database.ts';
 import * as directories from '../directories/repository.ts';
 import * as schedules from '../schedules/repository.ts';
-import { deleteHook, putHook } from '../services/hooks.ts';
+import { deleteHook, needsSecret, putHook } from '../services/hooks.ts';
 import * as services from '../services/repository.ts';
 import { changeTeam } from '../teams/repository.ts';
 import * as triggers from '../triggers/repository.ts';
@@ -216,9 +216,9 @@ export class Applier {
 
   async #hook({ name, hook, change }: Of<'hook'>): Promise<Outcome> {
     const [tx, { teamId }] = [this.#tx, this.#principal];
-    const { id } = await this.#service(name);
+    const { id, name: service } = await this.#service(name);
     if (change === null) await deleteHook(tx, teamId, id, hook);
-    else if (await putHook(tx, teamId, id, hook, change)) return note(`the hook ${hook} needs a secret: request hook ${hook} secret`);
+    else if (await putHook(tx, teamId, id, hook, change)) return note(needsSecret(service, hook));
     return SILENT;
   }
 

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { hashToken } from '../../runtime/tokens.ts';
 import type { Transaction } from '../database.ts';
+import { needsSecret } from '../services/hooks.ts';
 import { adoptIds, changedServices, compareTable, RESTORED, type TableChanges } from './reconcile.ts';
 import { type Row, readSnapshot, type Snapshot, type Table } from './snapshot.ts';
 
@@ -65,7 +66,7 @@ export async function restoreSnapshot(tx: Transaction, teamId: number, snapshot:
   return [
     ...(leavesTeam ? ["the team's name and description stay as they are: only owners change them"] : []),
     ...workers.added.map(({ identity }) => `the worker ${identity} needs a new token: request worker ${identity} token`),
-    ...hooks.added.map(({ name }) => `the hook ${name} needs a secret: request hook ${name} secret`),
+    ...hooks.added.map(({ name, service_id }) => needsSecret(nameOf(target.tables.services, service_id), String(name))),
   ];
 }
 
@@ -159,6 +160,10 @@ class Restore {
 function freshCredentials(worker: Row): { token_hash: string; token_epoch: number } {
   const seconds = Math.floor((Date.now() - EPOCH_START) / 1000);
   return { token_hash: `\\x${hashToken(randomUUID()).toString('hex')}`, token_epoch: Math.max(seconds, Number(worker.token_epoch) + 1) };
+}
+
+function nameOf(rows: readonly Row[], id: unknown): string {
+  return String(rows.find((row) => row.id === id)?.name);
 }
 
 function idsOf(rows: readonly Row[]): number[] {

@@ -97,6 +97,11 @@ export async function replaceSecret(
   await tx.run('insert into triggerfs.hook_secrets (id, team_id, hook_id, sealed) values ($1, $2, $3, $4)', [id, teamId, hookId, sealed]);
 }
 
+/** Tells what a hook without a secret needs. */
+export function needsSecret(service: string, hook: string): string {
+  return `the hook ${hook} needs a secret: request service ${service} hook ${hook} secret`;
+}
+
 /** 256 random bits as hex, which every sender takes. */
 export function createSecret(): string {
   return randomBytes(SECRET_BYTES).toString('hex');

@@ -108,8 +108,8 @@ suite('HTTP settings and webhooks', () => {
       .filter((notice) => notice !== null);
     assert.deepEqual(notices, [
       'web allowed every plugin before, and allows only echo now',
-      'the hook push needs a secret: request hook push secret',
-      'the hook sms needs a secret: request hook sms secret',
+      'the hook push needs a secret: request service web hook push secret',
+      'the hook sms needs a secret: request service web hook sms secret',
     ]);
     assert.deepEqual(await web(), WEB);
     await call('POST /v1/services/web/hooks/push/secret', { secret: SECRET });
@@ -132,7 +132,7 @@ suite('HTTP settings and webhooks', () => {
       false,
     );
     const back = await call('POST /v1/configuration/rollback', { number: 1 });
-    assert.deepEqual(back.body.notices, ['the hook sms needs a secret: request hook sms secret']);
+    assert.deepEqual(back.body.notices, ['the hook sms needs a secret: request service web hook sms secret']);
     assert.deepEqual(await web(), WEB);
     const hooks = (await call('GET /v1/services/web/hooks')).body.items as unknown as { name: string; secrets: number }[];
     assert.deepEqual(
