@@ -225,7 +225,8 @@ begin
       left join triggerfs.triggers t on t.team_id = s.team_id and t.id = s.trigger_id
       left join triggerfs.services v on v.team_id = t.team_id and v.id = t.service_id
       where h.worker_id = keep_schedules.worker and h.closed_at is null and h.ended_at is null and coalesce(s.plugin, t.plugin) is not null
-      order by s.id;
+      -- RESIDENT_LIMITS.schedules: more than a worker may say in one KEEP it does not get.
+      order by s.id limit 10000;
 end $$;
 
 -- Slots that a worker reports. Returns for each its place, whether it is new, and for the history whose schedule it is; those of schedules that the

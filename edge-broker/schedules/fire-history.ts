@@ -81,7 +81,7 @@ function runRecord(invocation: InvocationRecord, run: ReportedRun, { workerId, i
     attempt: 0,
     durationUs: run.durationUs,
     error: errorCode(run.error),
-    detail: storable(run.detail),
+    detail: storable(run.droppedBytes === 0 ? run.detail : withDropped(run.detail, run.droppedBytes)),
   };
   const record = new RunRecord(invocation, { workerId, identity, attempt: 0, startedAt: run.startedAt, repeated: false });
   record.verdict = verdict;
@@ -90,6 +90,11 @@ function runRecord(invocation: InvocationRecord, run: ReportedRun, { workerId, i
   invocation.outcome = joinOutcome(null, verdict);
   invocation.endedAt = run.endedAt;
   return record;
+}
+
+function withDropped(detail: string, bytes: number): string {
+  const note = `the worker’s journal had no room for ${bytes} bytes of its output`;
+  return detail === '' ? note : `${detail}; ${note}`;
 }
 
 /** When each piece came is not reported: all have the time of the end. */

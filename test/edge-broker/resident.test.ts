@@ -271,6 +271,32 @@ test('reports become rows of the schedule and of the history, once, with sealed 
   assert.equal((state.last_due_at as Date).getTime(), base - 2_000);
 });
 
+test('the same report through two brokers at once is written once; dropped output is said in the books', async (t) => {
+  const all = await stage(t);
+  const second = await all.world.broker('broker2');
+  const id = await addSchedule(all);
+  const gone = await addSchedule(all, { name: 'gone' });
+  const peers = [
+    await ResidentPeer.connect(all.t, all.world, all.worker, all.broker),
+    await ResidentPeer.connect(all.t, all.world, all.worker, second),
+  ];
+  for (const peer of peers) assert.equal((await peer.keep(JOURNAL)).schedules?.length, 2);
+  await all.world.sql.query('delete from triggerfs.schedules where id = $1', [gone]);
+  const output = chunksOf([{ text: 'the end' }]);
+  const due = Date.now() - 3 * 86_400_000;
+  const slots = [id, gone].flatMap((schedule) => Array.from({ length: 50 }, (_, i) => ranWell(schedule, due + i * 1_000, output)));
+  const fires = slots.map((report) => ({ report: { ...report, ...(report.run && { run: { ...report.run, droppedBytes: 5 } }) }, output }));
+  const answers = await Promise.all(peers.map((peer) => peer.fires(fires)));
+  for (const answer of answers) assert.deepEqual([answer.retry, answer.refused], [undefined, undefined]);
+  const { rows } = await all.world.sql.query(
+    `select (select count(*)::integer from triggerfs.schedule_fires) as fires, count(*)::integer as invocations, count(distinct id)::integer as ids,
+       (select count(*)::integer from triggerfs.runs) as runs, (select count(*)::integer from triggerfs.outputs where gap) as outputs, min(detail) as detail
+     from triggerfs.invocations`,
+  );
+  const detail = 'the worker’s journal had no room for 5 bytes of its output';
+  assert.deepEqual(rows, [{ fires: 50, invocations: 100, ids: 100, runs: 100, outputs: 100, detail }]);
+});
+
 test('reports of a schedule that was deleted meanwhile are in the history, once', async (t) => {
   const all = await stage(t);
   const id = await addSchedule(all);

@@ -162,3 +162,21 @@ test('lists: older ones within a minute do not count, and definitions count only
   assert.equal(book.take({ version: 7, keep: 1, schedules: [{ schedule: 7, generation: 2 }] }, [other])?.released[0], 7);
   assert.equal(book.keepers.size, 0);
 });
+
+test('a rule that cannot be read is reported as missed, and the others go on', (t) => {
+  const { journal } = stage(t);
+  const book = new Book(journal, log);
+  const broken = definition({ schedule: 8, name: 'broken', cron: '99 99 * * *' });
+  const both = [
+    { schedule: 1, generation: 1 },
+    { schedule: 8, generation: 1 },
+  ];
+  assert.deepEqual(book.take({ version: 9, keep: 1, schedules: both }, [broken])?.put, []);
+  assert.deepEqual([...book.keepers.keys()], [1]);
+  const [told] = journal.endedFires(10);
+  assert.deepEqual([told?.schedule, told?.outcome], [8, 'missed']);
+  assert.match(told?.reason ?? '', /^its rule cannot be read: /);
+  book.take({ version: 10, keep: 1, schedules: both }, [broken]);
+  new Book(journal, log).take({ version: 10, keep: 1, schedules: both }, [broken]);
+  assert.equal(journal.endedFires(10).length, 1, 'it is told once');
+});

@@ -21,6 +21,8 @@ export interface BookChanges {
  */
 export class Book {
   readonly keepers = new Map<number, Keeper>();
+  /** Versions of definitions that cannot be kept, by schedule. */
+  readonly #broken = new Map<number, number>();
   readonly #journal: Journal;
   readonly #log: Log;
   #version = 0;
@@ -82,7 +84,8 @@ export class Book {
     for (const schedule of released) this.keepers.delete(schedule);
     for (const definition of changed) {
       const keeper = this.#put(definition, this.#lastOf(definition));
-      if (keeper !== null) put.push(keeper);
+      if (typeof keeper !== 'string') put.push(keeper);
+      else if (keeper !== '') this.#tellBroken(definition, keeper);
     }
     return { put, released };
   }
@@ -94,15 +97,26 @@ export class Book {
     return definition.taken ? Math.max(definition.from, Date.now()) : definition.from;
   }
 
-  #put(definition: ResidentSchedule, last: number): Keeper | null {
-    const { schedule, name } = definition;
+  /** Nobody else looks at the rule of a resident schedule: the team learns from its slots that there will be none. */
+  #tellBroken({ schedule, generation }: ResidentSchedule, reason: string): void {
+    const now = Date.now();
+    const entry = { schedule, generation, due: now, through: null, at: now, run: null, waits: false };
+    this.#journal.insertFire({ ...entry, outcome: 'missed', reason: reason.slice(0, 1000) });
+  }
+
+  /** Returns the reason when there can be no keeper; empty when that is known already. */
+  #put(definition: ResidentSchedule, last: number): Keeper | string {
+    const { schedule, version, name } = definition;
     try {
       const keeper = new Keeper(definition, last, this.keepers.get(schedule) ?? null);
       this.keepers.set(schedule, keeper);
       return keeper;
     } catch (error) {
-      this.#log.error(`schedule ${name} is not kept: ${(error as Error).message}`);
-      return null;
+      if (this.#broken.get(schedule) === version) return '';
+      this.#broken.set(schedule, version);
+      const reason = `its rule cannot be read: ${(error as Error).message}`;
+      this.#log.error(`schedule ${name} is not kept: ${reason}`);
+      return reason;
     }
   }
 

@@ -1,6 +1,13 @@
 import { readJson } from '../../protocol/batch.ts';
 import { RecordType } from '../../protocol/records.ts';
-import type { Fired, HeldSchedule, Keep, ResidentSchedule, ResidentSchedules } from '../../protocol/resident.ts';
+import {
+  type Fired,
+  type HeldSchedule,
+  type Keep,
+  RESIDENT_LIMITS,
+  type ResidentSchedule,
+  type ResidentSchedules,
+} from '../../protocol/resident.ts';
 import type { Log } from '../../runtime/logging.ts';
 import type { BoundPlan } from '../catalogue/bound-plan.ts';
 import type { RunDesk } from '../runs/run-desk.ts';
@@ -186,7 +193,7 @@ export class Residents {
     const { file, book } = this.#open as Open;
     if (!link.open) return;
     session.keeps += 1;
-    const released = file.journal.releases();
+    const released = file.journal.releases().slice(0, RESIDENT_LIMITS.schedules);
     session.released.push({ keep: session.keeps, held: released });
     const body: Keep = { keep: session.keeps, journal: file.id, schedules: book.held(), released };
     link.outbox.json(RecordType.keep, body);
@@ -209,5 +216,6 @@ export class Residents {
       log.warn(`schedule ${schedule} is held by another journal of this worker, at the latest until ${new Date(until).toISOString()}`);
     if (changes.released.length > 0) this.#keep(link, session);
     open.clock.wake();
+    open.uploader.wake();
   }
 }
