@@ -22,7 +22,7 @@ export const RESTORED: Readonly<Record<Table, readonly string[]>> = {
   directories: ['path', 'mode', 'owner_id'],
   triggers: [
     ...['directory_id', 'name', 'description', 'mode', 'plugin', 'service_id', 'args', 'timeout_ms', 'framing', 'durability'],
-    ...['visibility', 'owner_id'],
+    ...['history', 'visibility', 'owner_id'],
   ],
   schedules: [
     ...[

@@ -12,7 +12,7 @@ export interface TriggerRow extends TriggerView {
 }
 
 const TRIGGERS = `select t.id, t.name, d.path || '/' || t.name as path, t.description, t.mode, t.plugin, s.name as service, t.args,
-    t.timeout_ms as "timeoutMs", t.framing, t.durability, t.visibility, o.identity as owner, t.owner_id as "ownerId",
+    t.timeout_ms as "timeoutMs", t.framing, t.durability, t.history, t.visibility, o.identity as owner, t.owner_id as "ownerId",
     coalesce(h.hits, 0)::float8 as hits, ${iso('h.last_hit_at')} as "lastHitAt",
     ${iso('t.created_at')} as "createdAt", ${iso('t.updated_at')} as "updatedAt"
   from triggerfs.triggers t
@@ -69,6 +69,7 @@ export async function changeTrigger(tx: Transaction, principal: Principal, id: n
     .set('timeout_ms', change.timeoutMs)
     .set('framing', change.framing)
     .set('durability', change.durability)
+    .set('history', change.history)
     .set('visibility', change.visibility);
   if (change.path !== undefined) {
     const { directoryId, name } = await place(tx, principal.teamId, change.path);

@@ -1,4 +1,5 @@
 import { TriggerFsError } from '../errors.ts';
+import { HISTORY_LEVELS } from '../history-level.ts';
 import { LIMITS } from '../limits.ts';
 import type { ObjectName } from './operations.ts';
 import { SCHEDULE_SETTINGS } from './schedule-settings.ts';
@@ -63,7 +64,7 @@ export const SETTINGS: Readonly<Record<ObjectName, Readonly<Record<string, Setti
       format: String,
     },
     visibility,
-    history: choice('history', 'What is kept of each request', ['off', 'meta', 'output'], 'meta'),
+    history: choice('history', 'What is kept of each request', HISTORY_LEVELS, 'output'),
   },
   triggers: {
     description,
@@ -72,10 +73,23 @@ export const SETTINGS: Readonly<Record<ObjectName, Readonly<Record<string, Setti
     timeout: timeout(null),
     framing: choice('framing', 'What makes one request: each write, line, or close', ['write', 'line', 'close'], 'write'),
     durability: choice('durability', 'fsync: what was written survives a power loss', ['process', 'fsync'], 'process'),
+    history: triggerHistory(),
     visibility,
   },
   schedules: SCHEDULE_SETTINGS,
 };
+
+/** A trigger file keeps what its service keeps, unless it says otherwise. */
+function triggerHistory(): Setting {
+  const words = choice(
+    'history',
+    'What is kept of its messages; service: what the service keeps',
+    [...HISTORY_LEVELS, 'service'],
+    undefined,
+  );
+  const parse = (text: string): string | null => (words.parse(text) === 'service' ? null : text);
+  return { ...words, initial: null, parse, format: (value) => (value === null ? 'service' : String(value)) };
+}
 
 function pattern(field: string, usage: string, doc: string, allowed: RegExp, initial: string): Setting {
   return {

@@ -25,6 +25,8 @@ const RULE = {
   timeoutMs: Type.Union([Timeout, Type.Null()]),
   framing: FramingWord,
   durability: Type.Union([Type.Literal('process'), Type.Literal('fsync')]),
+  /** What is kept of its messages; null: what the service keeps. */
+  history: Type.Union([Type.Literal('off'), Type.Literal('meta'), Type.Literal('output'), Type.Null()]),
   visibility: Visibility,
 } as const;
 

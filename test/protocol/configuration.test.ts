@@ -183,6 +183,12 @@ const COMMANDS: readonly [command: string, operation: Operation, printed?: strin
     { verb: 'change', object: 'triggers', name: '/a/b', settings: { mode: 0o600, framing: 'line', durability: 'fsync' } },
     'set triggers /a/b mode 0600 framing line durability fsync',
   ],
+  ['set triggers /a/b history off', { verb: 'change', object: 'triggers', name: '/a/b', settings: { history: 'off' } }],
+  [
+    'set triggers /a/b history service',
+    { verb: 'change', object: 'triggers', name: '/a/b', settings: { history: null } },
+    'delete triggers /a/b history',
+  ],
   ['set directories path /newtrigger', { verb: 'create', object: 'directories', name: '/newtrigger', settings: {} }],
   ['set directories /x mode 1755', { verb: 'change', object: 'directories', name: '/x', settings: { mode: 0o1755 } }],
   ['rename directories "/with blank" to /x', { verb: 'rename', object: 'directories', name: '/with blank', to: '/x' }],
