@@ -158,6 +158,7 @@ export const FireQuery = Type.Object(
 
 /** Answer of it; `next` is the `before` of the next page. */
 export const FirePage = Type.Object({ items: Type.Array(FireView), next: nullable(Timestamp) });
+export type FirePage = Static<typeof FirePage>;
 
 /** Answer of `POST /v1/schedules/:name/run`. */
 export const ScheduleRun = Type.Object({ id: Type.String(), dueAt: Timestamp });
