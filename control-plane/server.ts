@@ -15,6 +15,7 @@ import { ConfirmationSweeper } from './configuration/sweeper.ts';
 import type { App } from './context.ts';
 import { Database } from './database.ts';
 import { Metrics } from './health/metrics.ts';
+import { historyTasks } from './history/care.ts';
 import { HistoryMetrics } from './history/history-metrics.ts';
 import type { RouteInfo } from './http/guard.ts';
 import { HOUSEKEEPING, Housekeeping } from './jobs/housekeeping.ts';
@@ -67,6 +68,8 @@ const LOGINS_PER_ADDRESS = 60;
 /** Callbacks at once. They are announced, so that polling is only for retries. */
 const CALLBACKS = 8;
 const CALLBACK_POLL_MS = 5_000;
+/** Detaching a partition waits for transactions that began before; adding up an hour may take long too. */
+const HISTORY_STATEMENT_MS = 120_000;
 /** Password checks take a quarter of a second each, so those that come together wait for a connection longer than others. */
 const LOGIN_WAIT_MS = 8_000;
 
@@ -96,6 +99,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     const keys = new KeyRing(database, log);
     lifecycle.add('keys', () => keys.stop());
     await keys.start();
+    await database.rows('select triggerfs.make_history_partitions()');
     const teamKeys = new TeamKeys(pool, await MasterKey.load(configPath(config, config.main.masterkey), pool));
     const metrics = config['control-plane'].metrics ? new Metrics(pool) : null;
     const mailer = new Mailer({ section: config.mail, log, ...(options.unsent === undefined ? {} : { unsent: options.unsent }) });
@@ -124,7 +128,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     lifecycle.add('HTTP', () => app.close());
     const host = options.host ?? config['control-plane'].host;
     await listen(app, host, options.port ?? config['control-plane'].port);
-    const workerPools = startHousekeeping(lifecycle, options, keys, mailer);
+    const workerPools = startHousekeeping(lifecycle, options, { keys, mailer, historyMetrics });
     startScheduler(lifecycle, options, metrics, workerPools, queue);
     startCallbacks(lifecycle, options, teamKeys, workerPools);
     queue.start();
@@ -137,7 +141,11 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   }
 }
 
-function startHousekeeping(lifecycle: Lifecycle, options: ControlPlaneOptions, keys: KeyRing, mailer: Mailer): WorkerPools {
+function startHousekeeping(
+  lifecycle: Lifecycle,
+  options: ControlPlaneOptions,
+  { keys, mailer, historyMetrics }: { keys: KeyRing; mailer: Mailer; historyMetrics: HistoryMetrics | null },
+): WorkerPools {
   const { databaseUrl: url, log } = options;
   const owner = createPool({ url, max: 3, name: 'triggerfs-housekeeping', log });
   lifecycle.add('housekeeping database', () => owner.end());
@@ -150,7 +158,10 @@ function startHousekeeping(lifecycle: Lifecycle, options: ControlPlaneOptions, k
   watch.start();
   const postman = new Postman(new Database(jobs), mailer, log);
   lifecycle.add('postman', () => postman.stop());
-  const housekeeping = new Housekeeping(owner, { ...taskList(new Database(jobs), keys), send_mail: postman.task }, log, {
+  const care = createPool({ url, max: 1, name: 'triggerfs-history', log, statementTimeoutMs: HISTORY_STATEMENT_MS });
+  lifecycle.add('history database', () => care.end());
+  const tasks = { ...taskList(new Database(jobs), keys), ...historyTasks(care, log, historyMetrics), send_mail: postman.task };
+  const housekeeping = new Housekeeping(owner, tasks, log, {
     ...HOUSEKEEPING,
     onPool: (id, alive) => workerPools.note(id, alive),
   });

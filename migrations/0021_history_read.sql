@@ -137,7 +137,7 @@ end $$;
 -- The data key that something was sealed with (runtime/sealing/seal.ts): it stands behind two bytes, little endian.
 create function triggerfs.sealing_key(sealed bytea) returns integer
   language sql immutable strict parallel safe
-  return get_byte(sealed, 2) | get_byte(sealed, 3) << 8 | get_byte(sealed, 4) << 16 | get_byte(sealed, 5) << 24;
+  return get_byte(sealed, 2) | (get_byte(sealed, 3) << 8) | (get_byte(sealed, 4) << 16) | (get_byte(sealed, 5) << 24);
 
 -- Keys of the teams that something kept outside of the history is sealed with.
 create view triggerfs.keys_in_use as

@@ -1,5 +1,6 @@
 import type { Task, TaskList } from 'graphile-worker';
 import type { Database } from '../database.ts';
+import { HISTORY_CRONTAB } from '../history/care.ts';
 import type { KeyRing } from '../keys/key-ring.ts';
 
 /** When the tasks run, in UTC. Several control-planes share one clock: each slot runs once. */
@@ -10,6 +11,7 @@ export const CRONTAB = [
   '41 * * * * sweep_fires ?max=3',
   '53 * * * * repair_queue ?max=3',
   '23 * * * * rotate_keys ?max=3',
+  ...HISTORY_CRONTAB,
 ].join('\n');
 
 /** Removes what has ended by itself: brokers that are gone (with the presence they wrote), revocations, codes, invitations and letters. */
