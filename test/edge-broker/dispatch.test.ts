@@ -167,8 +167,7 @@ test('a serial window of 50% runs two of four at once', async (t) => {
 test('nobody online is no-worker, nobody attached too, at once', async (t) => {
   const { client, world, owner, workers, broker } = await stage(t, 1);
   await world.addService(owner, 'empty');
-  const version = broker.directory.generation;
-  await until(() => broker.directory.generation > version, { what: 'the new service is known' });
+  await until(() => broker.directory.team(owner.teamId)?.services.has('empty'), { what: 'the new service is known' });
   const empty = await ask(client, { service: 'empty' });
   assert.equal(empty.verdict, 'no-worker');
   assert.equal(empty.error, 'TFS_NO_WORKER');
