@@ -8,6 +8,7 @@ import { OPTIONS } from '../../../client/cli/main.ts';
 import { PIPES } from '../../../client/cli/screen/pipes.ts';
 import { packageRoot } from '../../../runtime/package-root.ts';
 import { readTable } from '../../support/markdown.ts';
+import { normalTranscript } from './transcript.ts';
 
 const CONSOLE = readFileSync(join(packageRoot(), 'docs', 'console.md'), 'utf8');
 const GET_STARTED = readFileSync(join(packageRoot(), 'docs', 'get-started.md'), 'utf8');
@@ -49,6 +50,15 @@ test('docs/console.md lists the pipes and options of the program', () => {
     readTable(CONSOLE, ['option', 'meaning']).map(([option = '']) => /^`-([a-z]+)/.exec(option)?.[1]),
     Object.keys(OPTIONS),
   );
+});
+
+test('the transcripts of docs/console.md are those that a terminal showed', () => {
+  const screen = readFileSync(join(GOLDEN, 'console.txt'), 'utf8');
+  const transcripts = blocks(CONSOLE)
+    .map((block) => normalTranscript(block.filter((line) => !line.startsWith('$ ')).join('\n')))
+    .filter((text) => text.includes('(demo) demo@'));
+  assert.ok(transcripts.length >= 6);
+  for (const text of transcripts) assert.ok(screen.includes(text), text);
 });
 
 test('the transcripts of docs/get-started.md are those that a terminal showed', () => {

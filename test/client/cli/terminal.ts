@@ -70,6 +70,11 @@ export class Terminal {
     await until(() => wanted.test(this.window()), { timeoutMs, what: `in the window: ${wanted}` });
   }
 
+  /** What the window shows at this moment, without what has scrolled away. */
+  view(): string {
+    return this.#tmux('capture-pane', '-p');
+  }
+
   /** Changes the size of the window. */
   resize(columns: number, rows: number): void {
     this.#tmux('resize-window', '-x', String(columns), '-y', String(rows));
