@@ -72,7 +72,7 @@ suite('schedules', () => {
     await until(async () => (await fires(id)).length === 1, { what: 'it fires' });
     const [fire] = await fires(id);
     assert.equal(fire?.outcome, 'fired');
-    assert.ok(Number(fire?.lateness_ms) < 300, `late by ${fire?.lateness_ms} ms`);
+    assert.ok(Number(fire?.lateness_ms) < 1_000, `late by ${fire?.lateness_ms} ms`);
     const [item] = await api.sql('select * from triggerfs.queue_items where id = $1', [fire?.invocation_id]);
     assert.deepEqual(
       [item?.source, item?.service, item?.plugin, item?.args, item?.schedule_id, item?.retries, item?.timeout_ms, item?.concurrency_key],
@@ -118,7 +118,7 @@ suite('schedules', () => {
       assert.ok(invocation_id !== null);
     });
     const late = rows.slice(1).map(({ lateness_ms }) => Number(lateness_ms));
-    assert.ok(Math.max(...late) < 500, `late by ${late}`);
+    assert.ok(Math.max(...late) < 1_000, `late by ${late}`);
     const [items] = await api.sql<{ n: number }>('select count(*)::integer as n from triggerfs.queue_items where schedule_id = $1', [id]);
     assert.equal(items?.n, rows.length);
     // Slots that are near stay in the timer: there was no job for each.

@@ -50,7 +50,7 @@ suite('schedules in a whole system', () => {
     const { items: fires } = await system.api<FirePage>('GET', '/v1/schedules/greeting/fires');
     assert.equal(fires.length, 1);
     assert.deepEqual([fires[0]?.outcome, fires[0]?.invocationId], ['fired', done.id]);
-    assert.ok((fires[0]?.latenessMs ?? 0) < 300, `late by ${fires[0]?.latenessMs} ms`);
+    assert.ok((fires[0]?.latenessMs ?? 0) < 1_000, `late by ${fires[0]?.latenessMs} ms`);
     const view = await system.api<ScheduleView>('GET', '/v1/schedules/greeting');
     assert.deepEqual([view.state, view.lastOutcome, view.lastInvocation], ['finished', 'fired', done.id]);
     const output = async (): Promise<string> => {
