@@ -19,37 +19,38 @@ create table triggerfs.applications (
   created_at timestamptz(3) not null default now()
 );
 
+-- Written by the functions below alone, which check what they are given.
 create table triggerfs.queue_items (
   -- Also the invocation id of the first attempt.
   id uuid primary key,
   -- Without a foreign key: its check would cost each accepted item a lock on the team. A trigger removes what a team leaves.
   team_id integer not null,
-  source text not null check (source in ('client', 'fs', 'http', 'webhook', 'schedule', 'sql', 'api', 'worker')),
+  source text not null,
   caller text not null default '',
   service text not null,
   service_key text not null generated always as (lower(service)) stored,
   plugin text not null,
-  args jsonb not null default '{}' check (jsonb_typeof(args) = 'object'),
+  args jsonb not null default '{}',
   trigger_id integer,
   schedule_id integer,
   priority smallint not null default 0,
   concurrency_key text,
   idempotency_key text,
   idempotency_hash bytea,
-  timeout_ms integer check (timeout_ms between 1 and 604800000),
-  retries smallint not null default 0 check (retries between 0 and 1000),
+  timeout_ms integer,
+  retries smallint not null default 0,
   retried smallint not null default 0,
   -- Waits for a worker in a row.
   waits smallint not null default 0,
-  backoff_ms integer not null default 1000 check (backoff_ms between 1 and 3600000),
-  max_age_ms bigint not null default 86400000 check (max_age_ms between 1 and 31536000000),
+  backoff_ms integer not null default 1000,
+  max_age_ms bigint not null default 86400000,
   depth smallint not null default 0,
   accepted_at timestamptz(3) not null default now(),
   due_at timestamptz(3) not null,
   expires_at timestamptz(3) not null,
   state text not null default 'queued' check (state in ('queued', 'running', 'done', 'dead', 'cancelled', 'expired')),
   -- 0: pg-boss has a job. 1: parked, without a job. 2: released from there, with a job again.
-  parked smallint not null default 0 check (parked between 0 and 2),
+  parked smallint not null default 0,
   -- Fencing token: only the attempt that is running settles the item.
   attempt integer not null default 0,
   invocation_id uuid,
@@ -71,13 +72,11 @@ create table triggerfs.queue_items (
   -- Sealed: the result with the end of the output.
   answer bytea
 ) with (fillfactor = 80);
+-- No more than these: each costs every accepted item a look at its condition.
 create unique index queue_items_key on triggerfs.queue_items (team_id, idempotency_key) where idempotency_key is not null;
 create index queue_items_state on triggerfs.queue_items (team_id, state, id);
 create index queue_items_running on triggerfs.queue_items (team_id, service_key) where state = 'running';
-create index queue_items_busy_key on triggerfs.queue_items (team_id, concurrency_key) where state = 'running' and concurrency_key is not null;
 create index queue_items_parked on triggerfs.queue_items (team_id, service_key, parked, priority desc, due_at) where state = 'queued' and parked > 0;
-create index queue_items_ended on triggerfs.queue_items (ended_at) where ended_at is not null;
-create index queue_items_dispatcher on triggerfs.queue_items (dispatcher) where state = 'running' and cancel_requested;
 
 create table triggerfs.queue_attempts (
   item_id uuid not null references triggerfs.queue_items on delete cascade,
@@ -172,39 +171,36 @@ create function triggerfs.queue_jobs(items uuid[]) returns void
     on conflict do nothing
 $$;
 
--- Accepts items for later, all or none; the payload of item n is payloads[n]. Keys of an item: id, team, source, caller, service,
--- plugin, args, trigger, schedule, due, delayMs, priority, retries, backoffMs, maxAgeMs, timeoutMs, concurrencyKey, idempotencyKey,
--- idempotencyHash (hex), onSuccess, onFailure, depth, sealed. Rows come in the order of the items. existing: the id or the team's
--- idempotency key was there already, and `id` is that item's; null when the key belongs to another request (another hash).
-create function triggerfs.enqueue(items jsonb, payloads bytea[]) returns table (id uuid, existing boolean)
+-- Accepts items for later, all or none. What many items have in common is said once: item n has the rule rules[rule_of[n]], whose keys
+-- are those of `enqueue`. Rows come in the order of the items. existing: the id or the team's idempotency key was there already, and
+-- `id` is that item's; null when the key belongs to another request (another hash).
+create function triggerfs.enqueue_batch(rules jsonb, rule_of integer[], ids uuid[], keys text[], hashes bytea[], payloads bytea[])
+  returns table (id uuid, existing boolean)
   language plpgsql security definer set search_path = triggerfs, pg_temp as $$
 #variable_conflict use_column
 declare
   made uuid[];
 begin
-  if jsonb_path_exists(items, '$[*] ? (!exists(@.id))') then
-    select jsonb_agg(case when e.item ? 'id' then e.item else e.item || jsonb_build_object('id', triggerfs.uuid_v7()) end order by e.n)
-      into items from jsonb_array_elements(items) with ordinality e (item, n);
-  end if;
-  with given as materialized (
-    select g.*, coalesce(g.due, now()) + coalesce(g."delayMs", 0) * interval '1 ms' as due_at
-    from rows from (jsonb_to_recordset(items) as (
-      id uuid, team integer, source text, caller text, service text, plugin text, args jsonb, trigger integer, schedule integer,
-      due timestamptz, "delayMs" bigint, priority smallint, retries smallint, "backoffMs" integer, "maxAgeMs" bigint, "timeoutMs" integer,
-      "concurrencyKey" text, "idempotencyKey" text, "idempotencyHash" text, "onSuccess" jsonb, "onFailure" jsonb, depth smallint, sealed boolean
-    )) with ordinality as g (id, team, source, caller, service, plugin, args, trigger, schedule, due, "delayMs", priority, retries,
-      "backoffMs", "maxAgeMs", "timeoutMs", "concurrencyKey", "idempotencyKey", "idempotencyHash", "onSuccess", "onFailure", depth, sealed, n)
+  with rule as materialized (
+    select r.*, coalesce(r.due, now()) + coalesce(r."delayMs", 0) * interval '1 ms' as due_at
+    from rows from (jsonb_to_recordset(rules) as (
+      team integer, source text, caller text, service text, plugin text, args jsonb, trigger integer, schedule integer, due timestamptz,
+      "delayMs" bigint, priority smallint, retries smallint, "backoffMs" integer, "maxAgeMs" bigint, "timeoutMs" integer,
+      "concurrencyKey" text, "onSuccess" jsonb, "onFailure" jsonb, depth smallint, sealed boolean
+    )) with ordinality as r (team, source, caller, service, plugin, args, trigger, schedule, due, "delayMs", priority, retries, "backoffMs",
+      "maxAgeMs", "timeoutMs", "concurrencyKey", "onSuccess", "onFailure", depth, sealed, n)
   ), inserted as (
     insert into triggerfs.queue_items as i (id, team_id, source, caller, service, plugin, args, trigger_id, schedule_id, priority,
         concurrency_key, idempotency_key, idempotency_hash, timeout_ms, retries, backoff_ms, max_age_ms, depth, due_at, expires_at,
         payload, sealed, on_success, on_failure)
-      select g.id, g.team, g.source, coalesce(g.caller, ''), g.service, g.plugin, coalesce(g.args, '{}'), g.trigger, g.schedule,
-        coalesce(g.priority, 0), g."concurrencyKey", g."idempotencyKey", decode(g."idempotencyHash", 'hex'), g."timeoutMs",
-        coalesce(g.retries, 0), coalesce(g."backoffMs", 1000), coalesce(g."maxAgeMs", 86400000), coalesce(g.depth, 0), g.due_at,
-        g.due_at + coalesce(g."maxAgeMs", 86400000) * interval '1 ms', payloads[g.n], coalesce(g.sealed, false),
-        nullif(g."onSuccess", 'null'), nullif(g."onFailure", 'null')
+      select g.id, r.team, r.source, coalesce(r.caller, ''), r.service, r.plugin, coalesce(r.args, '{}'), r.trigger, r.schedule,
+        coalesce(r.priority, 0), r."concurrencyKey", g.key, g.hash, r."timeoutMs", coalesce(r.retries, 0), coalesce(r."backoffMs", 1000),
+        coalesce(r."maxAgeMs", 86400000), coalesce(r.depth, 0), r.due_at,
+        r.due_at + coalesce(r."maxAgeMs", 86400000) * interval '1 ms', g.payload, coalesce(r.sealed, false),
+        nullif(r."onSuccess", 'null'), nullif(r."onFailure", 'null')
+      from unnest(rule_of, ids, keys, hashes, payloads) with ordinality as g (rule, id, key, hash, payload, n) join rule r on r.n = g.rule
       -- In the order of the keys, so that two statements with the same keys do not wait for each other.
-      from given g order by g.team, g."idempotencyKey" nulls first, g.n
+      order by r.team, g.key nulls first, g.n
       on conflict do nothing
       returning i.id, i.priority, i.due_at
   ), jobs as (
@@ -215,21 +211,34 @@ begin
       from inserted i, pgboss.queue q where q.name = 'invocations'
   )
   select coalesce(array_agg(i.id), '{}') into made from inserted i;
-  if cardinality(made) = jsonb_array_length(items) then
-    return query select (e.item ->> 'id')::uuid, false from jsonb_array_elements(items) with ordinality e (item, n) order by e.n;
+  if cardinality(made) = cardinality(ids) then
+    return query select g.id, false from unnest(ids) with ordinality as g (id, n) order by g.n;
     return;
   end if;
   -- A second statement, because it sees what the first one had to wait for.
   return query
     select case
-        when (e.item ->> 'id')::uuid = any(made) or e.item ->> 'idempotencyKey' is null then (e.item ->> 'id')::uuid
-        else (select k.id from triggerfs.queue_items k
-          where k.team_id = (e.item ->> 'team')::integer and k.idempotency_key = e.item ->> 'idempotencyKey'
-            and k.idempotency_hash is not distinct from decode(e.item ->> 'idempotencyHash', 'hex'))
+        when g.id = any(made) or g.key is null then g.id
+        else (select k.id from triggerfs.queue_items k where k.team_id = (rules -> (g.rule - 1) ->> 'team')::integer
+          and k.idempotency_key = g.key and k.idempotency_hash is not distinct from g.hash)
       end,
-      not (e.item ->> 'id')::uuid = any(made)
-    from jsonb_array_elements(items) with ordinality e (item, n) order by e.n;
+      not g.id = any(made)
+    from unnest(rule_of, ids, keys, hashes) with ordinality as g (rule, id, key, hash, n) order by g.n;
 end $$;
+
+-- The same for items that are all different, one JSON object each; the payload of item n is payloads[n]. Keys of an item: id, team,
+-- source, caller, service, plugin, args, trigger, schedule, due, delayMs, priority, retries, backoffMs, maxAgeMs, timeoutMs,
+-- concurrencyKey, idempotencyKey, idempotencyHash (hex), onSuccess, onFailure, depth, sealed. Without an id an item gets one.
+create function triggerfs.enqueue(items jsonb, payloads bytea[]) returns table (id uuid, existing boolean)
+  language sql security definer set search_path = triggerfs, pg_temp as $$
+  select b.id, b.existing from (
+    select array_agg(e.n::integer order by e.n) as rule_of,
+      array_agg(coalesce((e.item ->> 'id')::uuid, triggerfs.uuid_v7()) order by e.n) as ids,
+      array_agg(e.item ->> 'idempotencyKey' order by e.n) as keys,
+      array_agg(decode(e.item ->> 'idempotencyHash', 'hex') order by e.n) as hashes
+    from jsonb_array_elements(items) with ordinality e (item, n)) g,
+    triggerfs.enqueue_batch(items, g.rule_of, g.ids, g.keys, g.hashes, payloads) b
+$$;
 
 -- Refuses an invocation that its caller may not make: SQLSTATE TF010 with the code of the error as hint. The user null is an
 -- application, which sees what the whole team sees.
@@ -326,6 +335,9 @@ begin
     where k <> all(ms || array['priority', 'retries', 'concurrency_key', 'idempotency_key', 'on_success', 'on_failure']) limit 1;
   if unknown is not null then
     raise exception using errcode = '22023', message = format('unknown option %s', quote_literal(unknown));
+  elsif not coalesce(jsonb_typeof(options -> 'priority') = 'number' and (options ->> 'priority')::numeric between -100 and 100, options -> 'priority' is null)
+      or not coalesce(jsonb_typeof(options -> 'retries') = 'number' and (options ->> 'retries')::numeric between 0 and 1000, options -> 'retries' is null) then
+    raise exception using errcode = '22023', message = 'priority is a number from -100 to 100, retries one from 0 to 1000';
   elsif octet_length(payload) > 4194304 then
     raise exception using errcode = '22023', message = format('payload of %s bytes, at most 4194304', octet_length(payload));
   end if;
@@ -362,11 +374,17 @@ create function triggerfs.invocation(invocation uuid)
     from triggerfs.queue_items i where i.id = invocation and i.team_id = triggerfs.application_team()
 $$;
 
--- Milliseconds of an interval in text; null of null.
+-- Milliseconds of an interval in text, at least one and at most a year; null of null.
 create function triggerfs.milliseconds(span text) returns bigint
-  language sql immutable set search_path = triggerfs, pg_temp as $$
-  select round(extract(epoch from span::interval) * 1000)::bigint
-$$;
+  language plpgsql stable strict set search_path = triggerfs, pg_temp as $$
+declare
+  ms constant bigint := round(extract(epoch from span::interval) * 1000);
+begin
+  if ms not between 1 and 31536000000 then
+    raise exception using errcode = '22023', message = format('%s is not between a millisecond and a year', quote_literal(span));
+  end if;
+  return ms;
+end $$;
 
 -- The trigger of a path that a caller sees (a null account sees what the team sees), with its rule; null when there is none.
 create function triggerfs.queue_trigger(team integer, account integer, wanted text)
@@ -690,7 +708,10 @@ declare
   lost uuid[];
   gone bigint;
 begin
-  delete from triggerfs.queue_items i where i.ended_at < now() - case when i.state in ('dead', 'expired') then interval '30 days' else interval '7 days' end;
+  -- Ids begin with the time, so that only old rows are looked at.
+  delete from triggerfs.queue_items i where i.id < overlay(triggerfs.uuid_v7()::text placing
+      lpad(to_hex((extract(epoch from now() - interval '7 days') * 1000)::bigint >> 16), 8, '0') from 1 for 8)::uuid
+    and i.ended_at < now() - case when i.state in ('dead', 'expired') then interval '30 days' else interval '7 days' end;
   get diagnostics gone = row_count;
   delete from triggerfs.queue_callbacks c where c.created_at < now() - interval '30 days';
   delete from triggerfs.queue_holds h where h.held_until < now() - interval '1 day';
@@ -702,7 +723,7 @@ begin
 end $$;
 
 revoke execute on all functions in schema triggerfs from public;
-grant execute on function triggerfs.enqueue(jsonb, bytea[]) to triggerfs_app, triggerfs_edge, triggerfs_jobs;
+grant execute on function triggerfs.enqueue(jsonb, bytea[]), triggerfs.enqueue_batch(jsonb, integer[], uuid[], text[], bytea[], bytea[]) to triggerfs_app, triggerfs_edge, triggerfs_jobs;
 grant execute on function triggerfs.assert_callable(integer, integer, text, text, jsonb), triggerfs.assert_follow_up(integer, integer, jsonb),
   triggerfs.queue_cancel(integer, uuid), triggerfs.queue_redrive(integer, uuid[]) to triggerfs_app;
 grant execute on function triggerfs.application_team(), triggerfs.invocation(uuid), triggerfs.milliseconds(text),

@@ -121,15 +121,14 @@ export class Acceptor {
   }
 
   async #enqueue(batch: readonly Keyed[]): Promise<readonly Row[]> {
-    const items = JSON.stringify(batch.map(([waiting]) => rowOf(waiting)));
-    const payloads = batch.map(([{ item, id }, key]) => seal(key, payloadAad(item.team, id), item.payload));
+    const values = parametersOf(batch);
     const end = performance.now() + GIVE_UP_MS;
     for (;;) {
       try {
         const { rows } = await this.#options.pool.query<Row>({
           name: 'enqueue',
-          text: 'select id, existing from triggerfs.enqueue($1, $2)',
-          values: [items, byteaArray(payloads)],
+          text: 'select id, existing from triggerfs.enqueue_batch($1, $2, $3, $4, $5, $6)',
+          values,
         });
         return rows;
       } catch (error) {
@@ -153,9 +152,25 @@ function settle({ item, id, resolve, reject }: Waiting, row: Row): void {
   reject(new TriggerFsError('TFS_CONFLICT', `the idempotency key ${item.idempotencyKey} was used for another request`));
 }
 
-function rowOf({ item, id }: Waiting): Record<string, unknown> {
-  const { payload: _payload, ...said } = item;
-  return { ...said, id, sealed: true, ...(item.idempotencyKey === undefined ? {} : { idempotencyHash: requestHash(item) }) };
+/** What `triggerfs.enqueue_batch` takes: most items that come together differ in id and payload alone. */
+function parametersOf(batch: readonly Keyed[]): unknown[] {
+  const rules = new Map<string, number>();
+  const ruleOf: number[] = [];
+  for (const [{ item }] of batch) {
+    const { payload: _payload, idempotencyKey: _key, ...rule } = item;
+    const text = JSON.stringify(rule);
+    const known = rules.get(text) ?? rules.size + 1;
+    rules.set(text, known);
+    ruleOf.push(known);
+  }
+  return [
+    `[${[...rules.keys()].map((text) => `{"sealed":true,${text.slice(1)}`).join(',')}]`,
+    `{${ruleOf.join(',')}}`,
+    `{${batch.map(([{ id }]) => id).join(',')}}`,
+    batch.map(([{ item }]) => item.idempotencyKey ?? null),
+    byteaArray(batch.map(([{ item }]) => (item.idempotencyKey === undefined ? null : Buffer.from(requestHash(item), 'hex')))),
+    byteaArray(batch.map(([{ item, id }, key]) => seal(key, payloadAad(item.team, id), item.payload))),
+  ];
 }
 
 function isStatementError(error: unknown): boolean {

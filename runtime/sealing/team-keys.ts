@@ -99,7 +99,8 @@ export class TeamKeys implements KeyRing {
   async #add(teamId: number): Promise<DataKey> {
     const wrapped = this.#master.wrap(aadOf(teamId), randomBytes(KEY_BYTES));
     await this.#store.query('select triggerfs.add_team_key($1, $2, $3)', [teamId, this.#master.fingerprint, wrapped]);
-    const { current } = await this.#read(teamId);
+    // Not a read that somebody began before the key was there.
+    const { current } = await this.#query(teamId);
     if (current === null) throw new TriggerFsError('TFS_SEALED', `team ${teamId} has no data key`);
     return current;
   }
