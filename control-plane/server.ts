@@ -101,6 +101,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     await keys.start();
     await database.rows('select triggerfs.make_history_partitions()');
     const teamKeys = new TeamKeys(pool, await MasterKey.load(configPath(config, config.main.masterkey), pool));
+    const rewrapped = await teamKeys.rewrap();
+    if (rewrapped > 0) log.info(`${rewrapped} data key(s) are wrapped with the new master key now`);
     const metrics = config['control-plane'].metrics ? new Metrics(pool) : null;
     const mailer = new Mailer({ section: config.mail, log, ...(options.unsent === undefined ? {} : { unsent: options.unsent }) });
     lifecycle.add('mailer', () => mailer.stop());

@@ -69,7 +69,7 @@ export async function startBroker({ config, databaseUrl, log, onMaintenance, his
     lifecycle.add('database pool', () => pool.end());
     const directory = new Directory(pool, log);
     const teamKeys = new TeamKeys(pool, await MasterKey.load(configPath(config, config.main.masterkey), pool));
-    const secrets = new TeamSecrets(teamKeys, directory);
+    const secrets = new TeamSecrets(teamKeys, directory, log);
     const history = new HistoryWriter({ pool, brokerId: identity.id, secrets, log, limitBytes: historyLimitBytes ?? HISTORY_LIMIT_BYTES });
     await history.start();
     lifecycle.add('history', () => history.stop());

@@ -54,14 +54,10 @@ $$;
 
 -- Adds the team's current key; does nothing when another process was faster.
 create function triggerfs.add_team_key(team integer, master_fingerprint text, wrapped_key bytea) returns void
-  language plpgsql security definer set search_path = triggerfs, pg_temp as $$
-begin
-  if not exists (select from triggerfs.master_key where fingerprint = master_fingerprint) then
-    raise exception 'master key % is not the one of this database', master_fingerprint;
-  end if;
+  language sql security definer set search_path = triggerfs, pg_temp as $$
   insert into triggerfs.team_keys (team_id, master, wrapped) values (team, master_fingerprint, wrapped_key)
-    on conflict (team_id) where retired_at is null do nothing;
-end $$;
+    on conflict (team_id) where retired_at is null do nothing
+$$;
 
 -- Rotation of data keys: the next thing that is sealed gets a new one (within a minute). Null means all teams.
 create function triggerfs.retire_team_keys(team integer) returns integer

@@ -60,7 +60,7 @@ export async function start({ databaseUrl, masterKey, team }: HistoryTarget): Pr
     'create table if not exists bench_chunks (id uuid, sequence integer, at timestamptz, data bytea, primary key (id, sequence))',
   );
   const log = silentLogger();
-  const secrets = new TeamSecrets(keys, new Directory(pool, log));
+  const secrets = new TeamSecrets(keys, new Directory(pool, log), log);
   return {
     call: async (command) => {
       const wanted = command as HistoryCommand;

@@ -199,19 +199,26 @@ export class HistoryWriter {
     const runs = this.#runs;
     this.#runs = [];
     for (const record of runs) {
-      if (this.#dropped(record.invocation, ROW_BYTES + record.output.memory)) continue;
-      if (batch.full || !this.#ready(record.invocation) || record.skip === null || batch.hasRun(record)) {
+      const { invocation } = record;
+      if (this.#secrets.without(invocation.rule.teamId)) {
+        this.#dropRun(record);
+        continue;
+      }
+      if (batch.full || !this.#ready(invocation) || record.skip === null || batch.hasRun(record)) {
         this.#runs.push(record);
         continue;
       }
       record.dirty = false;
-      record.invocation.dirtyRuns -= 1;
+      invocation.dirtyRuns -= 1;
       batch.addRun(record);
     }
     const invocations = this.#invocations;
     this.#invocations = [];
     for (const record of invocations) {
-      if (this.#dropped(record, record.memory)) continue;
+      if (this.#secrets.without(record.rule.teamId)) {
+        this.#dropInvocation(record);
+        continue;
+      }
       const waits = record.endedAt !== null && record.dirtyRuns > 0;
       if (batch.full || waits || !this.#ready(record) || batch.hasInvocation(record)) {
         this.#invocations.push(record);
@@ -229,11 +236,20 @@ export class HistoryWriter {
     return this.#secrets.get(record.rule.teamId) !== undefined;
   }
 
-  /** Whether the team of a record is gone, so that nobody can ever read it. */
-  #dropped(record: InvocationRecord, bytes: number): boolean {
-    if (!this.#secrets.gone(record.rule.teamId)) return false;
-    this.budget.buffered -= bytes;
-    return true;
+  /** There is no key for its team, so nothing of it can be stored. */
+  #dropRun(record: RunRecord): void {
+    this.budget.buffered -= ROW_BYTES + record.output.memory;
+    for (const { bytes } of record.output.take()) this.budget.counters.droppedBytes += bytes;
+    record.dirty = false;
+    record.rowDirty = false;
+    record.invocation.dirtyRuns -= 1;
+  }
+
+  #dropInvocation(record: InvocationRecord): void {
+    this.budget.buffered -= record.memory;
+    record.dirty = false;
+    record.payload = null;
+    if (record.endedAt !== null) this.budget.counters.droppedInvocations += 1;
   }
 
   async #store(batch: HistoryBatch): Promise<void> {

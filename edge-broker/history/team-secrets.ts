@@ -1,3 +1,4 @@
+import type { Logger } from '../../runtime/logging.ts';
 import { type DataKey, open, type TeamKeys } from '../../runtime/sealing/index.ts';
 import type { Directory } from '../directory/directory.ts';
 import type { RedactionConfig } from '../directory/team.ts';
@@ -22,12 +23,15 @@ interface Known extends TeamSecret {
 export class TeamSecrets {
   readonly #keys: TeamKeys;
   readonly #directory: Directory;
+  readonly #log: Logger;
   readonly #known = new Map<number, Known>();
-  readonly #gone = new Set<number>();
+  /** Teams without a key, and until when that is not asked again. */
+  readonly #without = new Map<number, number>();
 
-  constructor(keys: TeamKeys, directory: Directory) {
+  constructor(keys: TeamKeys, directory: Directory, log: Logger) {
     this.#keys = keys;
     this.#directory = directory;
+    this.#log = log;
   }
 
   /** What was prepared for a team; undefined when nothing was. */
@@ -35,18 +39,18 @@ export class TeamSecrets {
     return this.#known.get(teamId);
   }
 
-  /** Whether the team does not exist any more: there is no key for it, and nobody to read. */
-  gone(teamId: number): boolean {
-    return this.#gone.has(teamId);
+  /** Whether there is no key for a team: it was deleted, or this process has not the master key that wraps it. */
+  without(teamId: number): boolean {
+    return this.#without.has(teamId);
   }
 
-  /** Makes ready what these teams need. @throws the database's error, or TriggerFsError TFS_SEALED */
+  /** Makes ready what these teams need. @throws the database's error */
   async prepare(teams: ReadonlySet<number>): Promise<void> {
     for (const team of teams) {
       const known = this.#known.get(team);
       const words = this.#directory.team(team)?.redactions ?? [];
       const fresh = known !== undefined && known.words === words && Date.now() - known.readAt < FRESH_MS;
-      if (!fresh && !this.#gone.has(team)) await this.#load(team, words);
+      if (!fresh && (this.#without.get(team) ?? 0) < Date.now()) await this.#load(team, words);
     }
   }
 
@@ -56,10 +60,13 @@ export class TeamSecrets {
       const known = this.#known.get(team);
       const redactor = known?.words === words ? known.redactor : new Redactor(await this.#open(team, words));
       this.#known.set(team, { key, redactor, words, readAt: Date.now() });
+      this.#without.delete(team);
     } catch (error) {
-      if ((error as { code?: string }).code !== FOREIGN_KEY_VIOLATION) throw error;
+      const { code } = error as { code?: string };
+      if (code !== FOREIGN_KEY_VIOLATION && code !== 'TFS_SEALED') throw error;
+      this.#log.error({ err: error }, `the history of team ${team} cannot be sealed`);
       this.#known.delete(team);
-      this.#gone.add(team);
+      this.#without.set(team, Date.now() + FRESH_MS);
     }
   }
 

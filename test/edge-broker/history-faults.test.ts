@@ -339,3 +339,30 @@ test('secrets are blackened in what is stored, never in what the caller gets', a
   assert.ok(stored.startsWith(`word ${'*'.repeat(word.length)} token ${'*'.repeat(apiToken.length)} `));
   assert.ok(!Buffer.from(stored.replaceAll('*', 'A').slice(66), 'base64').toString().includes('horse'));
 });
+
+test('a team that is deleted while it calls leaves nothing behind in memory', async (t) => {
+  let task: FakeTask | null = null;
+  const stage = await HistoryStage.start(t, {
+    worker: {
+      onTask: (one) => {
+        task = one;
+        one.started();
+      },
+    },
+  });
+  const { sql } = stage.world;
+  await sql.query(`create function triggerfs.no_keys() returns trigger language plpgsql as $$ begin
+    raise exception 'the team is gone' using errcode = 'foreign_key_violation'; end $$`);
+  await sql.query('create trigger no_keys before insert on triggerfs.team_keys for each row execute function triggerfs.no_keys()');
+  const invocation = stage.client.invoke({ service: 'svc', plugin: 'echo', payload: 'x' });
+  const running = await until(() => task as FakeTask | null, { what: 'the task' });
+  const { budget } = stage.broker.history;
+  for (let i = 0; i < 5; i += 1) {
+    running.output('output');
+    await until(() => budget.counters.droppedBytes === 6 * (i + 1) && budget.buffered === 0, { what: 'the output is dropped' });
+  }
+  running.result();
+  assert.equal((await invocation.outcome).verdict, 'ok');
+  await until(() => budget.counters.droppedInvocations === 1 && budget.buffered === 0, { what: 'the row is dropped' });
+  assert.deepEqual(await stage.invocations(), []);
+});
