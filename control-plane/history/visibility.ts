@@ -33,7 +33,7 @@ export function leaveOut(hidden: Hidden, conditions: Conditions, service: string
   const names = conditions.bind(hidden.gone.map(({ name }) => name));
   const times = conditions.bind(hidden.gone.map(({ goneAt }) => goneAt));
   conditions.add(
-    `not exists (select from unnest(${names}::text[], ${times}::timestamptz[]) h (name, gone_at)
-       where h.name = lower(${service}) and ${at} <= h.gone_at)`,
+    `not exists (select from unnest(${names}::text[], ${times}::timestamptz[]) gone (name, gone_at)
+       where gone.name = lower(${service}) and ${at} <= gone.gone_at)`,
   );
 }

@@ -20,6 +20,8 @@ const SESSION = '00000000-0000-4000-8000-000000000001';
 /** Invocations in the queue: one waits, one is a dead letter. */
 const WAITING = '00000000-0000-4000-8000-000000000011';
 const DEAD = '00000000-0000-4000-8000-000000000021';
+/** An invocation in the history. */
+const ENDED = '00000000-0000-4000-8000-000000000031';
 
 /** Everything of team `a` that routes address, put back before each call. Workers, services and trees belong to the admin. */
 const PREPARE = `
@@ -64,6 +66,12 @@ const PREPARE = `
     select v.id::uuid, 9000, 'api', 'admin-a', 's1', 'echo', now() + interval '1 day', now() + interval '2 days', v.state, v.parked, v.ended_at
     from (values ('${WAITING}', 'queued', 1, null), ('${DEAD}', 'dead', 0, now())) v (id, state, parked, ended_at)
     on conflict (id) do update set state = excluded.state, parked = excluded.parked, ended_at = excluded.ended_at;
+  insert into triggerfs.invocations (day, id, team_id, broker_id, service, plugin, algorithm, source, caller, payload_bytes, timeout_ms, deadline_at,
+      expected, accepted_at, taken_at, ended_at, verdict, exit_code)
+    values ((now() at time zone 'UTC')::date, '${ENDED}', 9000, '${ENDED}', 's1', 'echo', 'roundrobin', 'client', 'admin-a', 0, 1000, now(), 1, now(),
+      now(), now(), 'ok', 0) on conflict do nothing;
+  insert into triggerfs.statistics (team_id, hour, service, count, failures, p50_ms, p95_ms)
+    values (9000, date_trunc('hour', now()) - interval '2 hours', 's1', 1, 0, 1, 1) on conflict do nothing;
   insert into triggerfs.sessions (session_id, user_id, team_id, address, agent, expires_at)
     select '${SESSION}', u.id, 9000, '', '', now() + interval '1 hour' from triggerfs.users u where u.identity = 'owner-a' on conflict do nothing;
 `;
@@ -125,6 +133,9 @@ const REQUESTS: Readonly<Record<string, { readonly path?: string; readonly body?
   'POST /v1/schedules/:name/run': { path: 'c1' },
   'POST /v1/schedules/:name/pause': { path: 'c1', body: {} },
   'POST /v1/schedules/:name/resume': { path: 'c1' },
+  'GET /v1/history/:id': { path: ENDED },
+  'GET /v1/history/:id/output': { path: ENDED },
+  'POST /v1/history/:id/replay': { path: ENDED },
   'POST /v1/invocations': { body: { service: 's1', plugin: 'echo', delay: '1d' } },
   'GET /v1/invocations/:id': { path: WAITING },
   'DELETE /v1/invocations/:id': { path: WAITING },

@@ -169,6 +169,14 @@ suite('history', () => {
       assert.deepEqual(await seen('member'), [1, 200], step);
       for (const who of ['viewer', 'admin', 'owner']) assert.deepEqual(await seen(who), [0, 404], `${who}: ${step}`);
     }
+    const hour = `date_trunc('hour', now()) - interval '1 hour'`;
+    await writer.sql(
+      `insert into triggerfs.statistics (team_id, hour, service, count, failures, p50_ms, p95_ms) values ($1, ${hour}, 'Mine', 1, 0, 1, 1)`,
+      [team],
+    );
+    await writer.sql(`update triggerfs.statistics_progress set until = ${hour} + interval '1 hour'`);
+    const counted = async (who: string): Promise<number> => ((await as(who, 'GET /v1/statistics')).body.items as unknown[]).length;
+    assert.ok((await counted('member')) > (await counted('viewer')));
     await writer.invocation({ service: 'mine', acceptedAt: new Date(Date.now() + 1000) });
     assert.equal((await list('', 'viewer')).items.length, 1, 'the new service is the team’s');
     await writer.sql('delete from triggerfs.gone_services');
