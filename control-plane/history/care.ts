@@ -13,7 +13,7 @@ const KEY_DAYS = 30;
 export const HISTORY_CRONTAB = [
   '* * * * * close_lost_invocations ?max=3',
   '2 * * * * roll_up_history ?max=3',
-  '26 3 * * * roll_up_history ?max=3 {hours:26}',
+  '26 3 * * * roll_up_history ?id=roll_up_day&max=3 {hours:26}',
   '17 * * * * make_history_partitions ?max=3',
   '*/10 * * * * keep_history_short ?max=3',
   '31 2 * * * rotate_team_keys ?max=3',

@@ -13,7 +13,7 @@ export class HistoryMetrics {
       registers: [registry],
     });
     this.#lag = new Histogram({
-      name: 'triggerfs_history_lag_seconds',
+      name: 'triggerfs_history_follow_lag_seconds',
       help: 'Age of followed output when this control-plane sees it.',
       buckets: [0.1, 0.25, 0.5, 0.75, 1, 2, 5, 15, 60],
       registers: [registry],

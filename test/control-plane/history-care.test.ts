@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { before, beforeEach, suite, test } from 'node:test';
+import { parseCrontab } from 'graphile-worker';
 import pg from 'pg';
 import { Registry } from 'prom-client';
 import { historyTasks } from '../../control-plane/history/care.ts';
@@ -7,6 +8,7 @@ import { HistoryMetrics } from '../../control-plane/history/history-metrics.ts';
 import { Partitions } from '../../control-plane/history/partitions.ts';
 import { Retention } from '../../control-plane/history/retention.ts';
 import { RollUp } from '../../control-plane/history/roll-up.ts';
+import { CRONTAB } from '../../control-plane/jobs/tasks.ts';
 import type { StatisticsHour } from '../../protocol/http/history.ts';
 import { silentLogger } from '../../runtime/logging.ts';
 import { type Fixture, startFixture, suiteCleanup } from './fixture.ts';
@@ -256,6 +258,12 @@ suite('care for the history', () => {
          and a.attname !~ '_hash$' and not a.attisdropped order by 1`,
     );
     for (const { name } of columns) assert.ok(known.includes(name), `${name}: does triggerfs.keys_in_use know it?`);
+  });
+
+  test('the clock of housekeeping names tasks that there are', () => {
+    const names = Object.keys({ ...historyTasks(pool, silentLogger(), null) });
+    const cron = parseCrontab(CRONTAB).map(({ task }) => task);
+    for (const name of names) assert.ok(cron.includes(name), name);
   });
 
   test('the tasks run, and close what a lost broker left open', async () => {
