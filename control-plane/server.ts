@@ -66,8 +66,8 @@ const LOGIN_CONNECTIONS = 2;
 /** How many may wait from one address. */
 const LOGINS_PER_ADDRESS = 60;
 /** Callbacks at once. They are announced, so that polling is only for retries. */
-const CALLBACKS = 8;
-const CALLBACK_POLL_MS = 5_000;
+const CALLBACKS = 3;
+const CALLBACK_POLL_MS = 10_000;
 /** Detaching a partition waits for transactions that began before; adding up an hour may take long too. */
 const HISTORY_STATEMENT_MS = 120_000;
 /** Password checks take a quarter of a second each, so those that come together wait for a connection longer than others. */

@@ -4,8 +4,8 @@ import type { Logger } from '../../runtime/logging.ts';
 
 /** The one queue of pg-boss; `migrations/0016_queue.sql` makes it. */
 const QUEUE = 'invocations';
-/** A dispatcher that is silent for 15 s (the queue's heartbeat) loses its jobs at the next look. */
-const MONITOR_S = 5;
+/** A dispatcher that is silent for 15 s (the queue’s heartbeat) loses its jobs at the next look: within 25 s. */
+const MONITOR_S = 10;
 
 /** A fetched job: the lease on one item. */
 export interface Job {
