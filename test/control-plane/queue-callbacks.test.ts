@@ -119,7 +119,7 @@ test('a result is posted, signed, and tried again until it is taken', async (t) 
     onSuccess: { callback: 'http://127.0.0.1:1/' },
   });
   assert.equal((await stage.ended(id)).state, 'dead');
-  await until(() => got.length >= 2, { timeoutMs: 20_000, what: 'the callback is tried again' });
+  await until(() => got.length >= 2, { timeoutMs: 40_000, what: 'the callback is tried again' });
   const delivery = got[1] as Delivery;
   const body = JSON.parse(delivery.body) as Record<string, unknown>;
   assert.deepEqual(
