@@ -9,7 +9,9 @@ export async function main(argv: readonly string[]): Promise<void> {
   try {
     const { help, json, ...settings } = readSettings(argv);
     if (help)
-      return void process.stdout.write(formatHelp('npm run nemesis -- [OPTIONS]: kills processes while invocations are accepted', OPTIONS));
+      return void process.stdout.write(
+        formatHelp('node bench/nemesis/bin.ts [OPTIONS]: kills processes while invocations are accepted', OPTIONS),
+      );
     const progress = (text: string): void => void (process.stderr.isTTY && process.stderr.write(`\r\x1b[K${text}`));
     const report = await runNemesis(settings, progress);
     progress('');

@@ -176,7 +176,9 @@ export class Dispatcher {
       if (claim.cancel_requested) item.call.cancel();
     } catch (thrown) {
       if (session !== null) sessions.release(session);
-      const { code, message } = TriggerFsError.from(thrown);
+      // What is no error of ours is the database's: it will be back.
+      const waits = new TriggerFsError('TFS_UNAVAILABLE', 'the database is not available at the moment', { cause: thrown });
+      const { code, message } = thrown instanceof TriggerFsError ? thrown : waits;
       this.#end(item, ended(code === 'TFS_NO_BROKER' ? 'no-worker' : 'denied', code, message));
     }
   }

@@ -55,7 +55,7 @@ function registerAccept(app: App, services: Services): void {
       const item = readQueueRequest(request.body, principal, request.headers['idempotency-key']);
       await database.inTeam(principal.teamId, (tx) => items.assertCallable(tx, principal, item));
       const { id, existing } = await queue.acceptor.accept(item);
-      queue.metrics.accepted.inc();
+      if (!existing) queue.metrics.accepted.inc();
       reply.header('location', `/v1/invocations/${id}`);
       if (!existing) return reply.code(202).send({ id, state: 'queued', existing, result: null });
       const found = await database.inTeam(principal.teamId, (tx) => items.findItem(tx, principal, id));

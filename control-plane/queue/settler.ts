@@ -120,5 +120,15 @@ export class Settler {
 
 function rowOf({ claim, collector, call }: RunningItem, { outcome, decision, worker }: Ending): Record<string, unknown> {
   const { verdict, exitCode, error, detail } = outcome;
-  return { id: claim.id, attempt: claim.attempt, verdict, exitCode, error, detail, worker: worker || collector.workers, sends: call?.sends ?? 0, ...decision };
+  return {
+    id: claim.id,
+    attempt: claim.attempt,
+    verdict,
+    exitCode,
+    error,
+    detail,
+    worker: worker || collector.workers,
+    sends: call?.sends ?? 0,
+    ...decision,
+  };
 }
