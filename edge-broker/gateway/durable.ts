@@ -85,7 +85,8 @@ export class Durable {
   async accept(item: NewItem, bearer: Bearer, invoke: InvokeRequest): Promise<KeptAccepted> {
     this.#admit(bearer, invoke, false);
     const { id, existing } = await this.#parts.acceptor.accept(item);
-    return { id, state: 'queued', existing };
+    const known = await this.#known({ teamId: item.team, id }, existing);
+    return { id, state: known?.state ?? 'queued', existing };
   }
 
   /** Looks at the caller's rights; returns the time limit of a run. */

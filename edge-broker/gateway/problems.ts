@@ -79,6 +79,8 @@ function sendProblem(request: FastifyRequest, reply: FastifyReply, error: Trigge
   if (hidden) request.log.error({ err: error.cause ?? error, request: request.id }, 'request failed');
   const problem = problemOf(error);
   setProblemHeaders(reply, problem.status);
+  // No token would help.
+  if (error.code === 'TFS_BAD_SIGNATURE') reply.removeHeader('www-authenticate');
   if (error instanceof RateLimitedError) reply.header('retry-after', error.retryAfter);
   // What broke inside is for the log; callers get the number of the request to look it up.
   return reply.send(hidden ? { ...problem, detail: `internal error in request ${request.id}` } : problem);

@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream';
+import { ERRORS, type ErrorCode } from '../../../protocol/errors.ts';
 import type { KeptLine } from '../../../protocol/http/gateway-kept.ts';
 import type { QueueResult } from '../../../protocol/http/queue.ts';
 import type { LiveFormat } from '../live-format.ts';
@@ -93,5 +94,9 @@ function* lastLines(
       yield { event: 'output', worker, stream: stream as 'stdout', sequence: 0, data: rest.base64, encoding: 'base64' };
   }
   for (const run of runs) yield { event: 'verdict', ...run };
-  yield { event: 'done', verdict, exitCode, runs: runs.length, durationMs, error, detail, hint: null };
+  yield { event: 'done', verdict, exitCode, runs: runs.length, durationMs, error, detail, hint: hintOf(error) };
+}
+
+function hintOf(error: string | null): string | null {
+  return error !== null && Object.hasOwn(ERRORS, error) ? ERRORS[error as ErrorCode].hint : null;
 }
