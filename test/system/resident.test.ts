@@ -33,8 +33,8 @@ describe('resident schedules', { concurrency: 3 }, () => {
     assertGapless(slots);
     for (const { outcome, worker, lateness } of slots) {
       assert.equal(worker, 'rack1');
-      assert.ok(outcome === 'fired' || outcome === 'late', outcome);
-      assert.ok(lateness < 2_500, `${lateness} ms late`);
+      assert.ok(['fired', 'late', 'caught-up'].includes(outcome), outcome);
+      assert.ok(lateness < 10_000, `${lateness} ms late`);
     }
     const ids = slots.map(({ invocation }) => invocation);
     const executions = stage.executions('beat');

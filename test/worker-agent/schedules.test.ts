@@ -227,7 +227,7 @@ test('a damaged journal is put aside; what may have been fired is not fired agai
 });
 
 test('output is bounded for each fire and over all; what is dropped is marked, and no fire is forgotten', async () => {
-  await begin([{ plugin: 'much/much', catchup: 'all' }], { workers: ['journal_limit = "2MB"'] });
+  await begin([{ plugin: 'much/much', catchup: 'all', overlap: 'allow' }], { workers: ['journal_limit = "2MB"'] });
   rig.broker.confirming = false;
   await until(() => rig.broker.uploads >= 1, { what: 'a report', timeoutMs: 15_000 });
   await sleep(4_000);
