@@ -25,6 +25,7 @@ import { registerMaintenance } from './maintenance/routes.ts';
 import { registerPeople } from './people/routes.ts';
 import { registerPlans } from './plans/routes.ts';
 import { registerQueue } from './queue/routes.ts';
+import { registerRedactions } from './redactions/routes.ts';
 import { registerSchedules } from './schedules/routes.ts';
 import { registerServices } from './services/routes.ts';
 import { registerTeams } from './teams/routes.ts';
@@ -106,6 +107,7 @@ function registerRoutes(app: App, services: Services): void {
   registerHistory(app, services);
   registerPlans(app, services);
   registerQueue(app, services);
+  registerRedactions(app, services);
   app.get('/openapi.json', { config: { policy: 'public' }, schema: { hide: true } }, async () => app.swagger());
 }
 

@@ -217,6 +217,7 @@ begin
       execute format('create table triggerfs.%I (like triggerfs.%I including defaults including constraints including storage)', part, parent);
       -- Nobody has business with a partition by its own name.
       execute format('alter table triggerfs.%I enable row level security', part);
+      execute format('alter table triggerfs.%I force row level security', part);
       execute format('create policy owner_all on triggerfs.%I to current_user using (true) with check (true)', part);
       -- Spares the attachment a look at the (empty) table.
       execute format('alter table triggerfs.%I add constraint day_of_partition check (day = %L)', part, d);

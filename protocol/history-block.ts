@@ -82,6 +82,11 @@ export function payloadAad(teamId: number, invocation: string): string {
   return `history-payload|${teamId}|${invocation}`;
 }
 
+/** What a sealed word that must not be stored is bound to. */
+export function redactionAad(teamId: number, name: string): string {
+  return `redaction|${teamId}|${name}`;
+}
+
 const DAY_MS = 86_400_000;
 
 /**

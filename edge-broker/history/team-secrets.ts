@@ -1,3 +1,4 @@
+import { redactionAad } from '../../protocol/history-block.ts';
 import type { Logger } from '../../runtime/logging.ts';
 import { type DataKey, open, type TeamKeys } from '../../runtime/sealing/index.ts';
 import type { Directory } from '../directory/directory.ts';
@@ -73,9 +74,4 @@ export class TeamSecrets {
   #open(team: number, words: readonly RedactionConfig[]): Promise<string[]> {
     return Promise.all(words.map(async ({ name, word }) => (await open(this.#keys, team, redactionAad(team, name), word)).toString()));
   }
-}
-
-/** What a sealed word of a team is bound to. */
-export function redactionAad(teamId: number, name: string): string {
-  return `redaction|${teamId}|${name}`;
 }

@@ -70,6 +70,8 @@ const PREPARE = `
       expected, accepted_at, taken_at, ended_at, verdict, exit_code)
     values ((now() at time zone 'UTC')::date, '${ENDED}', 9000, '${ENDED}', 's1', 'echo', 'roundrobin', 'client', 'admin-a', 0, 1000, now(), 1, now(),
       now(), now(), 'ok', 0) on conflict do nothing;
+  delete from triggerfs.redactions where team_id <> 9000;
+  insert into triggerfs.redactions (team_id, name, word) values (9000, 'r1', 'sealed') on conflict do nothing;
   insert into triggerfs.statistics (team_id, hour, service, count, failures, p50_ms, p95_ms)
     values (9000, date_trunc('hour', now()) - interval '2 hours', 's1', 1, 0, 1, 1) on conflict do nothing;
   insert into triggerfs.sessions (session_id, user_id, team_id, address, agent, expires_at)
@@ -141,6 +143,8 @@ const REQUESTS: Readonly<Record<string, { readonly path?: string; readonly body?
   'DELETE /v1/invocations/:id': { path: WAITING },
   'POST /v1/invocations/:id/redrive': { path: DEAD },
   'POST /v1/queue/redrive': { body: { service: 'none' } },
+  'PUT /v1/redactions/:name': { path: 'r1', body: { word: 'correct horse' } },
+  'DELETE /v1/redactions/:name': { path: 'r1' },
   'POST /v1/tokens': { body: { name: 'fresh' } },
   'DELETE /v1/tokens/:name': { path: 'k1' },
   'POST /v1/configuration/check': { body: { commands: ['set workers w1 description "x"'] } },
