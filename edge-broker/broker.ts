@@ -134,7 +134,7 @@ export async function startBroker({ config, databaseUrl, log, onMaintenance, his
     lifecycle.add('sweeper', () => clearInterval(timer));
     writer.start();
     lifecycle.add('bulk writer', () => writer.stop());
-    const metrics = new BrokerMetrics({ dispatcher, history, sessions, transport, admission, gateway: () => gateway });
+    const metrics = new BrokerMetrics({ dispatcher, history, residents, fires, sessions, transport, admission, gateway: () => gateway });
     const gateway: Gateway = new Gateway({
       host: section.gateway_host,
       port: section.gateway_port,

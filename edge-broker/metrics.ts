@@ -2,6 +2,8 @@ import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { VERDICT_NAMES } from '../protocol/verdicts.ts';
 import type { Dispatcher } from './dispatch/dispatcher.ts';
 import type { HistoryWriter } from './history/history-writer.ts';
+import type { FireWriter } from './schedules/fire-writer.ts';
+import type { ResidentDesk } from './schedules/resident-desk.ts';
 import type { Admission } from './session/admission.ts';
 import type { Sessions } from './session/sessions.ts';
 import type { Transport } from './session/transport.ts';
@@ -10,6 +12,8 @@ import type { Transport } from './session/transport.ts';
 export interface MetricsParts {
   readonly dispatcher: Dispatcher;
   readonly history: HistoryWriter;
+  readonly residents: ResidentDesk;
+  readonly fires: FireWriter;
   readonly sessions: Sessions;
   readonly transport: Transport;
   readonly admission: Admission;
@@ -25,6 +29,7 @@ export class BrokerMetrics {
     collectDefaultMetrics({ register: this.#registry });
     this.#dispatch(parts.dispatcher);
     this.#history(parts.history);
+    this.#residents(parts);
     this.#sessions(parts);
     this.#gauge('triggerfs_blocked_bytes', 'Bytes that wait for peers which read slowly.', () => parts.transport.blockedBytes);
     this.#gauge('triggerfs_gateway_sessions', 'Callers of the HTTP gateway with a session.', () => parts.gateway().sessions);
@@ -74,6 +79,18 @@ export class BrokerMetrics {
     }));
     this.#gauge('triggerfs_history_lag_seconds', 'Age of the oldest thing that is not written yet.', () => history.lagMs / 1000);
     this.#gauge('triggerfs_history_buffered_bytes', 'Bytes of history that wait in memory.', () => budget.buffered);
+  }
+
+  #residents({ residents, fires: { counters } }: MetricsParts): void {
+    this.#gauge('triggerfs_resident_workers', 'Connected workers that keep schedules.', () => residents.size);
+    this.#labelled(
+      'triggerfs_resident_fires_total',
+      'Slots of resident schedules that workers reported, by what became of them.',
+      'result',
+      () => ({
+        ...counters,
+      }),
+    );
   }
 
   #sessions({ sessions, admission }: MetricsParts): void {

@@ -32,6 +32,15 @@ export interface FireSource {
   readonly identity: string;
 }
 
+/** Counters of reported slots; metrics read them. */
+export interface FireCounters {
+  /** Written, or known already. */
+  written: number;
+  refused: number;
+  /** To be reported again: the database did not take them. */
+  postponed: number;
+}
+
 interface Accepted {
   readonly place: number;
   readonly fresh: boolean;
@@ -44,6 +53,7 @@ interface Accepted {
  * transaction, so that a report that comes twice is written once. Only then it is confirmed.
  */
 export class FireWriter {
+  readonly counters: FireCounters = { written: 0, refused: 0, postponed: 0 };
   readonly #options: FireWriterOptions;
   readonly #brokerId: Buffer;
 
@@ -62,9 +72,12 @@ export class FireWriter {
         refused,
       );
     } catch (err) {
+      this.counters.postponed += fires.length;
       this.#options.log.warn({ err }, `cannot write fires of ${source.identity} now`);
       return { upload, retry: (err as Error).message };
     }
+    this.counters.refused += refused.length;
+    this.counters.written += fires.length - refused.length;
     return { upload, ...(refused.length === 0 ? {} : { refused }) };
   }
 

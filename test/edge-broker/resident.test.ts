@@ -227,6 +227,11 @@ test('reports become rows of the schedule and of the history, once, with sealed 
   );
   assert.equal((await peer.fires(fires)).retry, undefined);
 
+  const metrics = await (await fetch(`${all.broker.gatewayUrl}/metrics`)).text();
+  assert.match(metrics, /^triggerfs_resident_workers 1$/m);
+  assert.match(metrics, /^triggerfs_resident_fires_total\{result="written"\} 6$/m);
+  assert.match(metrics, /^triggerfs_resident_fires_total\{result="refused"\} 4$/m);
+
   const slots = await sql.query(
     'select outcome, worker, lateness_ms, invocation_id, through_at is not null as many from triggerfs.schedule_fires order by due_at',
   );

@@ -17,7 +17,7 @@ function assertGapless(slots: readonly Slot[]): void {
 }
 
 // Each has a stage of its own, and waits most of the time.
-describe('resident schedules', { concurrency: 3 }, () => {
+describe('resident schedules', { concurrency: 2 }, () => {
   test('cut off from broker and control-plane, the worker keeps its schedule; after healing every fire is in the books once', async (t) => {
     const stage = await ResidentStage.start(t);
     await stage.schedule('beat');
