@@ -33,7 +33,8 @@ export class ResidentPeer {
         ready: (link) => link.outbox.json(RecordType.announce, { concurrency: 4, services: [], plugins: [], version: 'fake' }),
         record: (_link, type, _flags, batch, start, end) => this.#record(type, readJson.bind(null, batch, start, end)),
         lost: () => undefined,
-        refused: (_link, { code }) => {
+        refused: (_link, { code, hello }) => {
+          if (hello) return;
           this.refused = code;
           void this.stop();
         },
