@@ -73,6 +73,8 @@ test('the message comes from -command or from all of standard input', async () =
 
 test('docs/client.md lists the options', () => {
   const rows = readTable(readFileSync(join(packageRoot(), 'docs', 'client.md'), 'utf8'), ['option', 'meaning']);
-  const documented = rows.flatMap(([option]) => [...(option as string).matchAll(/(?<![a-z])-([a-z]+(?:-[a-z]+)*)/g)].map(([, name]) => name));
+  const documented = rows.flatMap(([option]) =>
+    [...(option as string).matchAll(/(?<![a-z])-([a-z]+(?:-[a-z]+)*)/g)].map(([, name]) => name),
+  );
   assert.deepEqual(documented.sort(), Object.keys(OPTIONS).sort());
 });
