@@ -1,46 +1,64 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { after, before, suite, test } from 'node:test';
 import type { QueueAccepted, QueueView } from '../../protocol/http/queue.ts';
 import { System } from '../support/system.ts';
 import { until } from '../support/wait.ts';
 
 const PATIENCE_MS = 60_000;
 
-test('an invocation outlives the control-plane that has it, and runs once', async (t) => {
-  const system = await System.start(t, { mount: false });
-  const file = join(system.folder, 'ran');
-  const command = `echo began >> ${file}; sleep 3; echo ended >> ${file}; echo the output`;
-  const { id } = await accept(system, { command, timeout: '30s' });
-  await until(async () => (await find(system, id)).attempts[0]?.worker === 'demo01', { what: 'its worker is noted' });
-  await system.killPart('control-plane');
-  const item = await ended(system, id);
-  assert.equal(item.state, 'done');
-  assert.equal(item.result?.output, 'the output\n');
-  assert.equal(readFileSync(file, 'utf8'), 'began\nended\n');
-  assert.deepEqual(
-    item.attempts.map(({ invocation, resumed, verdict }) => [invocation, resumed, verdict]),
-    [
-      [id, false, null],
-      [id, true, 'ok'],
-    ],
-  );
-});
+suite('durable invocations', () => {
+  let system: System;
+  const steps: (() => unknown)[] = [];
 
-test('an invocation outlives its broker and PostgreSQL, and runs once', async (t) => {
-  const system = await System.start(t, { mount: false });
-  const file = join(system.folder, 'ran');
-  const first = await accept(system, { command: `echo one >> ${file}; sleep 3`, timeout: '30s' });
-  await until(async () => (await find(system, first.id)).attempts[0]?.worker === 'demo01', { what: 'it runs' });
-  await system.killPart('edge-broker');
-  assert.equal((await ended(system, first.id)).state, 'done');
-  const second = await accept(system, { command: `echo two >> ${file}; sleep 2`, timeout: '30s' });
-  await until(() => readFileSync(file, 'utf8').includes('two'), { what: 'it runs' });
-  const pid = Number.parseInt(readFileSync(join(system.folder, 'data', 'postgres', 'data', 'postmaster.pid'), 'utf8'), 10);
-  process.kill(pid, 'SIGKILL');
-  assert.equal((await ended(system, second.id)).state, 'done');
-  assert.equal(readFileSync(file, 'utf8'), 'one\ntwo\n');
+  before(async () => {
+    system = await System.start({ after: (step) => void steps.push(step as () => unknown) }, { mount: false });
+  });
+
+  after(async () => {
+    for (const step of steps) await step();
+  });
+
+  test('an invocation outlives its broker, and runs once', async () => {
+    const file = join(system.folder, 'broker');
+    const { id } = await accept(system, { command: `echo one >> ${file}; sleep 3`, timeout: '30s' });
+    await until(async () => (await find(system, id)).attempts[0]?.worker === 'demo01', { what: 'it runs' });
+    await system.killPart('edge-broker');
+    const item = await ended(system, id);
+    assert.equal(item.state, 'done');
+    assert.ok((item.attempts[0]?.sends ?? 0) > 1, 'it was sent again');
+    assert.equal(readFileSync(file, 'utf8'), 'one\n');
+  });
+
+  test('an invocation outlives PostgreSQL, and runs once', async () => {
+    const file = join(system.folder, 'database');
+    const { id } = await accept(system, { command: `echo one >> ${file}; sleep 2`, timeout: '30s' });
+    await until(() => existsSync(file), { what: 'it runs' });
+    const pid = Number.parseInt(readFileSync(join(system.folder, 'data', 'postgres', 'data', 'postmaster.pid'), 'utf8'), 10);
+    process.kill(pid, 'SIGKILL');
+    assert.equal((await ended(system, id)).state, 'done');
+    assert.equal(readFileSync(file, 'utf8'), 'one\n');
+  });
+
+  test('an invocation outlives the control-plane that has it, and runs once', async () => {
+    const file = join(system.folder, 'control-plane');
+    const command = `echo began >> ${file}; sleep 3; echo ended >> ${file}; echo the output`;
+    const { id } = await accept(system, { command, timeout: '30s' });
+    await until(async () => (await find(system, id)).attempts[0]?.worker === 'demo01', { what: 'its worker is noted' });
+    await system.killPart('control-plane');
+    const item = await ended(system, id);
+    assert.equal(item.state, 'done');
+    assert.equal(item.result?.output, 'the output\n');
+    assert.equal(readFileSync(file, 'utf8'), 'began\nended\n');
+    assert.deepEqual(
+      item.attempts.map(({ invocation, resumed, verdict }) => [invocation, resumed, verdict]),
+      [
+        [id, false, null],
+        [id, true, 'ok'],
+      ],
+    );
+  });
 });
 
 function accept(system: System, body: Record<string, unknown>): Promise<QueueAccepted> {
