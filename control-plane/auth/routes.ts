@@ -11,11 +11,11 @@ import {
   Whoami,
   WorkerLoginRequest,
 } from '../../protocol/http/session.ts';
+import { networkOf } from '../../runtime/network.ts';
 import type { App, Services } from '../context.ts';
 import { principalOf } from '../http/guard.ts';
 import { countUnread } from '../mailbox/repository.ts';
 import { Attempts } from './attempts.ts';
-import { networkOf } from './network.ts';
 import { authenticateAccount, authenticateUser, authenticateWorker, revokeSession } from './repository.ts';
 import { accountPrincipal, type ClientInfo, REVOCATION_S, sessionEnd } from './sessions.ts';
 

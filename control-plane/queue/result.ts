@@ -53,8 +53,3 @@ export class ResultCollector {
 export function emptyResult(outcome: Outcome): QueueResult {
   return new ResultCollector().result(outcome);
 }
-
-/** What an item's result is sealed with. */
-export function answerAad(team: number, id: string): string {
-  return `answer|${team}|${id}`;
-}

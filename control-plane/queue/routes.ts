@@ -14,6 +14,7 @@ import {
   type QueueResult,
   QueueView,
 } from '../../protocol/http/queue.ts';
+import { answerAad } from '../../runtime/acceptance/new-item.ts';
 import { open } from '../../runtime/sealing/index.ts';
 import { isAdmin, type Principal } from '../auth/principal.ts';
 import type { App, Services } from '../context.ts';
@@ -22,7 +23,6 @@ import { principalOf } from '../http/guard.ts';
 import { readCallbackSecret, replaceCallbackSecret } from './callback-secret.ts';
 import * as items from './repository.ts';
 import { readQueueRequest } from './request.ts';
-import { answerAad } from './result.ts';
 
 const PAGE = 50;
 /** A running item ends when its worker has killed it; an answer need not wait for all of that. */

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { QueueState } from '../../protocol/http/queue.ts';
-import { payloadAad } from '../../runtime/acceptance/new-item.ts';
+import { answerAad, payloadAad } from '../../runtime/acceptance/new-item.ts';
 import type { Logger } from '../../runtime/logging.ts';
 import { byteaArray } from '../../runtime/postgres/bytea-array.ts';
 import { seal, type TeamKeys } from '../../runtime/sealing/index.ts';
@@ -8,7 +8,6 @@ import { Backoff } from '../../runtime/wire/backoff.ts';
 import { formatInvocationId, InvocationIds } from '../../runtime/wire/invocation-id.ts';
 import type { Database, Transaction } from '../database.ts';
 import { callbackAad } from './callbacks.ts';
-import { answerAad } from './result.ts';
 import type { Ending, RunningItem } from './running-item.ts';
 
 /** Endings that come within this time share a transaction. */

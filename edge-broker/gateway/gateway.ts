@@ -28,6 +28,7 @@ import { Deliveries } from './webhooks/deliveries.ts';
 import { HookSecrets } from './webhooks/hook-secrets.ts';
 
 const BODIES_BYTES = 128 * 1024 * 1024;
+const STRANGERS_BYTES = 32 * 1024 * 1024;
 const OUTPUTS_BYTES = 64 * 1024 * 1024;
 const SWEEP_MS = 5_000;
 const REFRESH_INTERVAL_MS = 1_000;
@@ -99,6 +100,7 @@ export class Gateway {
       secrets: new HookSecrets(teamKeys),
       deliveries: new Deliveries(pool),
       bodies: new Budget(BODIES_BYTES),
+      strangers: new Budget(STRANGERS_BYTES),
       outputs: new Budget(OUTPUTS_BYTES),
       database: new DatabaseProbe(pool),
       metrics,

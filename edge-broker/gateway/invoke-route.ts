@@ -25,6 +25,8 @@ export interface InvokeParts {
   readonly durable: Durable;
   /** Bytes of request bodies. */
   readonly bodies: Budget;
+  /** Bytes of bodies of who has no token: they cannot keep others out. */
+  readonly strangers: Budget;
   /** Bytes of output that is collected for JSON answers. */
   readonly outputs: Budget;
 }
@@ -38,7 +40,7 @@ type InvokeHttp = FastifyRequest<{ Params: InvokeParams; Querystring: Record<str
 
 /** `/v1/invoke/:team/:service`, with the methods that the service allows. */
 export function registerInvoke(app: FastifyInstance, parts: InvokeParts): void {
-  const { callers, exposure, bodies } = parts;
+  const { callers, exposure } = parts;
   app.decorateRequest('heldBytes', 0);
   app.route<{ Params: InvokeParams; Querystring: Record<string, unknown> }>({
     method: [...METHODS],
@@ -50,7 +52,7 @@ export function registerInvoke(app: FastifyInstance, parts: InvokeParts): void {
       const { methods } = exposure.settings(team, service, bearerOf(request).principal);
       const method = request.method === 'HEAD' ? 'GET' : request.method;
       if (!methods.includes(method as HttpSettings['methods'][number])) throw refuseMethod(request, reply, allowed(methods));
-      reserveBody(request, reply, bodies);
+      reserveBody(request, reply, roomFor(bearerOf(request), parts));
     },
     handler: (request, reply) => invoke(request, reply, parts),
   });
@@ -61,8 +63,8 @@ export function registerInvoke(app: FastifyInstance, parts: InvokeParts): void {
 }
 
 async function invoke(request: InvokeHttp, reply: FastifyReply, parts: InvokeParts): Promise<FastifyReply> {
-  const body = bodyOf(request, parts.bodies);
   const bearer = bearerOf(request);
+  const body = bodyOf(request, roomFor(bearer, parts));
   const http = parts.exposure.settings(request.params.team, request.params.service, bearer.principal);
   const asked = read(request, bearer, http, body);
   // From here on the invocation's own time limit counts; a plugin that says nothing for minutes is no dead connection.
@@ -76,6 +78,10 @@ async function invoke(request: InvokeHttp, reply: FastifyReply, parts: InvokePar
   }
   const call = { reply, session: parts.callers.session(bearer), invoke: asked };
   return format === null ? answerWhole(call, parts.outputs, raw) : answerLive(call, format);
+}
+
+function roomFor({ principal }: Bearer, { bodies, strangers }: InvokeParts): Budget {
+  return principal.onlyService === null ? bodies : strangers;
 }
 
 /** A service with a plugin of its own maps requests to it, unless a caller with a token names one in the query. */

@@ -29,7 +29,8 @@ export interface HookParts {
   readonly durable: Durable;
   readonly secrets: HookSecrets;
   readonly deliveries: Deliveries;
-  readonly bodies: Budget;
+  /** Bytes of bodies of who has no token. */
+  readonly strangers: Budget;
   readonly outputs: Budget;
 }
 
@@ -54,7 +55,7 @@ export function registerHooks(app: FastifyInstance, parts: HookParts): void {
     {
       config: { gatewayPolicy: 'signed' },
       bodyLimit: LIMITS.payloadBytes,
-      onRequest: async (request, reply) => reserveBody(request, reply, parts.bodies),
+      onRequest: async (request, reply) => reserveBody(request, reply, parts.strangers),
     },
     async (request, reply) => {
       const verified = await verify(request, parts);
@@ -66,9 +67,9 @@ export function registerHooks(app: FastifyInstance, parts: HookParts): void {
 }
 
 /** A wrong signature and a hook that is not there look the same. @throws TriggerFsError TFS_BAD_SIGNATURE */
-async function verify(request: HookRequest, { directory, exposure, secrets, bodies }: HookParts): Promise<Verified> {
+async function verify(request: HookRequest, { directory, exposure, secrets, strangers }: HookParts): Promise<Verified> {
   const { team, hook: name } = request.params;
-  const body = bodyOf(request, bodies);
+  const body = bodyOf(request, strangers);
   const hook = directory.teamNamed(team)?.hooks.get(name.toLowerCase());
   const service = hook === undefined ? null : exposure.byKey(hook.teamId, hook.service);
   const delivery = { headers: request.headers, body, url: urlOf(request), receivedAt: Date.now() };
