@@ -245,7 +245,12 @@ begin
         select g.schedule, to_timestamp(g.due / 1000.0), g.team_id, g.outcome, to_timestamp(g.at / 1000.0),
             greatest(0, g.at - g.due - (extract(epoch from triggerfs.schedule_offset(s.id, s.jitter)) * 1000)::bigint), g.invocation, to_timestamp(g.through / 1000.0), g.reason, g.identity
           from given g join triggerfs.schedules s on s.id = g.schedule and s.team_id = g.team_id
-          order by g.schedule, g.due on conflict do nothing returning i.schedule_id, i.due_at
+          order by g.schedule, g.due
+        -- A hand-over at the moment of a slot may have written it off as missed already.
+        on conflict (schedule_id, due_at) do update set outcome = excluded.outcome, fired_at = excluded.fired_at, lateness_ms = excluded.lateness_ms,
+            invocation_id = excluded.invocation_id, through_at = excluded.through_at, reason = excluded.reason, worker = excluded.worker
+          where i.outcome = 'missed' and i.worker is null and excluded.invocation_id is not null
+        returning i.schedule_id, i.due_at
     ), newest as (
       select distinct on (g.schedule) g.schedule, to_timestamp(coalesce(g.through, g.due) / 1000.0) as due_at, g.outcome, g.invocation, to_timestamp(g.at / 1000.0) as at
         from given g order by g.schedule, g.due desc

@@ -302,6 +302,28 @@ test('the same report through two brokers at once is written once; dropped outpu
   assert.deepEqual(rows, [{ fires: 50, invocations: 100, ids: 100, runs: 100, outputs: 100, detail }]);
 });
 
+test('a slot that a hand-over wrote off as missed is what its worker made of it; what a control-plane fired stays', async (t) => {
+  const all = await stage(t);
+  const { sql } = all.world;
+  const id = await addSchedule(all);
+  const peer = await ResidentPeer.connect(all.t, all.world, all.worker, all.broker);
+  await peer.keep(JOURNAL);
+  const due = Date.now() - 5_000;
+  await sql.query(
+    `insert into triggerfs.schedule_fires (schedule_id, due_at, team_id, outcome, reason)
+     values ($1, to_timestamp($3 / 1000.0), $2, 'missed', 'changed'), ($1, to_timestamp(($3 + 1000) / 1000.0), $2, 'fired', '')`,
+    [id, all.owner.teamId, due],
+  );
+  const output = chunksOf([{ text: 'x' }]);
+  await peer.fires([due, due + 1_000].map((slot) => ({ report: ranWell(id, slot, output), output })));
+  const { rows } = await sql.query('select outcome, worker from triggerfs.schedule_fires order by due_at');
+  assert.deepEqual(rows, [
+    { outcome: 'fired', worker: 'worker1' },
+    { outcome: 'fired', worker: null },
+  ]);
+  assert.equal((await sql.query('select from triggerfs.invocations')).rows.length, 1);
+});
+
 test('reports of a schedule that was deleted meanwhile are in the history, once', async (t) => {
   const all = await stage(t);
   const id = await addSchedule(all);
