@@ -2,6 +2,7 @@ import type { Task, TaskList } from 'graphile-worker';
 import type { Database } from '../database.ts';
 import { HISTORY_CRONTAB } from '../history/care.ts';
 import type { KeyRing } from '../keys/key-ring.ts';
+import { sweepFires } from '../schedules/retention.ts';
 
 /** When the tasks run, in UTC. Several control-planes share one clock: each slot runs once. */
 export const CRONTAB = [
@@ -35,7 +36,7 @@ export function taskList(jobs: Database, keys: KeyRing): TaskList {
     sweep_fleet: sweepFleet(jobs),
     heal_schedules: async () => void (await jobs.rows('select triggerfs.lapse_holds(), triggerfs.heal_schedules()')),
     watch_troubles: async () => void (await jobs.rows('select triggerfs.watch_troubles()')),
-    sweep_fires: async () => void (await jobs.rows(`delete from triggerfs.schedule_fires where fired_at < now() - interval '30 days'`)),
+    sweep_fires: sweepFires(jobs),
     repair_queue: async () => void (await jobs.rows('select triggerfs.queue_repair()')),
     rotate_keys: async () => keys.rotate(),
   };

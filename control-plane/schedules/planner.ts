@@ -40,10 +40,13 @@ export class Planner {
     this.#database = database;
   }
 
-  /** Sets the next run of schedules that have none, and writes to the team about those that cannot have one. Returns their slots. */
+  /**
+   * Sets the next run of schedules that have none, and writes to the team about those that cannot have one. Returns their slots.
+   * Rows that somebody is changing are left to the job of that change, or to the sweep for lost jobs.
+   */
   async plan(ids: readonly number[]): Promise<readonly HeldSlot[]> {
     return this.#database.fleet(async (tx) => {
-      const rows = await tx.rows<PlanRow>(`${ROWS} and s.next_run_at is null order by s.id for no key update`, [ids]);
+      const rows = await tx.rows<PlanRow>(`${ROWS} and s.next_run_at is null order by s.id for no key update skip locked`, [ids]);
       const plans = rows.map(planOf);
       await setNext(tx, plans);
       for (const plan of plans) if ('error' in plan) await tell(tx, plan.row, plan.error);
