@@ -7,8 +7,14 @@
 set -uo pipefail
 
 readonly NODE_MAJOR=22 NODE_MINOR=18
-readonly NPM_VERSION=11.19.1
+# Of our own, where the machine has none or an old one; the hashes are those of the packages of npm.
+readonly NODE_VERSION=24.21.0 NPM_VERSION=11.19.1
+readonly NODE_X64_SHA512=de750bb336795f47dc898a46d2de93add029273027f3e16520d3fa3a2317ed5f07aefa404cf37ddfa5352e545e389ae22d16b87bcc84a900580a72f23cd02ced
+readonly NODE_ARM64_SHA512=1692513c4cf63afbd32df8c83a5346158f492cf30a825e66f9de2819804b836e242759a6bcdd5997f1cf2601781c3689e752127afd65d5c459fc333e91e5d6e6
+readonly NPM_SHA512=cedb312b1b7f92421a02cfb68b4194e88f8346651dacd6acc5364a25ef5309d4a32b19616a1ff8aff865e7280c0fa5c0835a99f5cd93368991e2a80ec9da75d2
 readonly ALL_SERVICES='control-plane broker worker fs'
+# Empty when the script comes through a pipe; in functions bash would name it `main` then.
+readonly SOURCE=${BASH_SOURCE[0]-}
 readonly EXIT_USAGE=64 EXIT_FAILED=1 EXIT_UNFINISHED=75
 
 YES='' PLAIN='' UI=plain STEPS=()
@@ -83,14 +89,14 @@ read_line() {
 
 # ask_text QUESTION DEFAULT
 ask_text() {
-  if [ "$UI" != plain ]; then widget --inputbox "$1" 0 70 "$2" && return; ANSWER='' && return 1; fi
+  if [ "$UI" != plain ]; then widget --inputbox "$1" 10 70 "$2" && return; ANSWER='' && return 1; fi
   printf '%s%s: ' "$1" "${2:+ [$2]}"
   read_line
   ANSWER=${ANSWER:-$2}
 }
 
 ask_secret() {
-  if [ "$UI" != plain ]; then widget --passwordbox "$1" 0 70 && return; ANSWER='' && return 1; fi
+  if [ "$UI" != plain ]; then widget --passwordbox "$1" 10 70 && return; ANSWER='' && return 1; fi
   printf '%s: ' "$1"
   read_line -s
   printf '\n'
@@ -135,6 +141,13 @@ have() {
 
 is_root() {
   [ "$(id -u)" = 0 ]
+}
+
+# Home of the person at the keyboard, also through sudo.
+home() {
+  local home=''
+  if is_root && [ -n "${SUDO_USER-}" ]; then home=$(getent passwd "$SUDO_USER" | cut -d: -f6); fi
+  printf '%s\n' "${home:-${HOME:-/root}}"
 }
 
 # The paths end up in unit files and wrapper scripts, where other characters would need three kinds of quoting.
@@ -375,7 +388,6 @@ prerequisites() {
   for program in "$@"; do
     have "$program" && continue
     case $program in
-      node) packages+=(nodejs) ;;
       curl) packages+=(curl ca-certificates) ;;
       *) packages+=("$program") ;;
     esac
@@ -399,7 +411,7 @@ prerequisites() {
 # The package in a file: what --package names, or the checkout packed. Sets PACKAGE.
 find_package() {
   local root=''
-  [ -z "${BASH_SOURCE[0]-}" ] || root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+  [ -z "$SOURCE" ] || root=$(cd "$(dirname "$SOURCE")" && pwd)
   [ -n "$root" ] && grep -qs '"name": "triggerfs"' "$root/package.json" || root=''
   if [ -z "$PACKAGE$root" ]; then
     [ -z "$YES" ] || fail 'install.sh lies in no checkout of triggerFS; run the one of a checkout, or give --package' || return
@@ -437,30 +449,64 @@ npm_run() {
 }
 
 # Puts a Node.js that is new enough first on the search path: the machine's, or one of our own from npm.
-# An old npm may not run on a new Node.js, so our own npm comes along with it. Neither package depends on others.
+# An old npm may not run on a new Node.js, so our own npm comes along with it.
 use_node() {
-  local version arch
-  node_is_new && return
+  local arch hash
+  if node_is_new && have npm; then return; fi
   case $(uname -m) in
-    x86_64) arch=x64 ;;
-    aarch64) arch=arm64 ;;
-    *) fail "there is no Node.js for $(uname -m) here; install Node.js $NODE_MAJOR.$NODE_MINOR or newer yourself" || return ;;
+    x86_64) arch=x64 hash=$NODE_X64_SHA512 ;;
+    aarch64) arch=arm64 hash=$NODE_ARM64_SHA512 ;;
+    *) fail "there is no Node.js for $(uname -m) here; install Node.js $NODE_MAJOR.$NODE_MINOR or newer, and npm" || return ;;
   esac
-  version=$(sed -n 's/^ *"node": "\([0-9][0-9.]*\)",\{0,1\}$/\1/p' "$WORK/package.json")
-  if ! grep -qs "\"node-linux-$arch\": *\"$version\"" "$DIR/node/package.json" || ! "$DIR/node/node_modules/.bin/node" --version >/dev/null 2>&1; then
-    progress "Node.js here is $(node --version), older than $NODE_MAJOR.$NODE_MINOR: installing $version into $DIR/node ..."
-    mkdir -p "$DIR/node" && printf '{ "private": true }\n' >"$DIR/node/package.json" &&
-      npm_run install --prefix "$DIR/node" --ignore-scripts --save-exact "node-linux-$arch@$version" "npm@$NPM_VERSION" || return
+  if [ "$(cat "$DIR/node/version" 2>/dev/null)" != "$NODE_VERSION $NPM_VERSION" ]; then
+    if ! have node; then
+      progress "There is no Node.js here: installing $NODE_VERSION into $DIR/node ..."
+    elif node_is_new; then
+      progress "There is no npm here: installing one and Node.js $NODE_VERSION into $DIR/node ..."
+    else
+      progress "Node.js here is $(node --version), older than $NODE_MAJOR.$NODE_MINOR: installing $NODE_VERSION into $DIR/node ..."
+    fi
+    rm -rf "$DIR/node.new" && mkdir -p "$DIR/node.new/lib/npm" &&
+      fetch_package "node-linux-$arch" "$NODE_VERSION" "$hash" "$DIR/node.new" bin/node LICENSE &&
+      fetch_package npm "$NPM_VERSION" "$NPM_SHA512" "$DIR/node.new/lib/npm" || return
+    chmod 755 "$DIR/node.new/bin/node" "$DIR/node.new/lib/npm/bin/npm-cli.js" && ln -s ../lib/npm/bin/npm-cli.js "$DIR/node.new/bin/npm" &&
+      printf '%s\n' "$NODE_VERSION $NPM_VERSION" >"$DIR/node.new/version" && rm -rf "$DIR/node" && mv "$DIR/node.new" "$DIR/node" ||
+      fail "cannot write to $DIR/node" || return
     CHANGED=1
   fi
-  PATH=$DIR/node/node_modules/.bin:$PATH
+  PATH=$DIR/node/bin:$PATH
   hash -r
-  node_is_new || fail "the Node.js in $DIR/node does not run on this machine; install Node.js $NODE_MAJOR.$NODE_MINOR or newer yourself"
+  node_is_new || fail "the Node.js in $DIR/node does not run on this machine; install Node.js $NODE_MAJOR.$NODE_MINOR or newer, and npm"
+}
+
+# fetch_package NAME VERSION SHA512 FOLDER [FILE ...]: unpacks a package of npm, or some of its files. With npm, npm fetches it,
+# because it knows proxies, caches and passwords; otherwise curl does, from the same registry.
+fetch_package() {
+  local file=$WORK/$1.tgz folder=$4 registry cafile options=()
+  local wanted=("${@:5}")
+  if have npm; then
+    npm_run pack "$1@$2" --pack-destination "$WORK" && mv "$WORK/$1-$2.tgz" "$file" || return
+  else
+    registry=$(npm_setting registry) cafile=$(npm_setting cafile)
+    registry=${registry:-https://registry.npmjs.org}
+    [ -z "$cafile" ] || options=(--cacert "$cafile")
+    curl -q --fail --location --silent --show-error --max-time 600 ${options[@]+"${options[@]}"} --output "$file" \
+      "${registry%/}/$1/-/$1-$2.tgz" 2>"$WORK/curl.log" || fail "cannot download $1 $2: $(tail -n 1 "$WORK/curl.log")" || return
+  fi
+  [ "$(sha512sum "$file" | cut -d' ' -f1)" = "$3" ] || fail "the package $1 $2 from ${registry:-npm} is not the one that is expected; nothing was done with it" || return
+  tar -xzf "$file" -C "$folder" --strip-components=1 --no-same-owner ${wanted[@]+"${wanted[@]/#/package/}"} || fail "cannot unpack $1 into $folder"
+}
+
+# A setting of npm where there is no npm to ask: from its variable or the person's .npmrc.
+npm_setting() {
+  local variable=npm_config_$1
+  if [ -n "${!variable-}" ]; then printf '%s\n' "${!variable}" && return; fi
+  sed -n "s/^[[:space:]]*$1[[:space:]]*=[[:space:]]*//p" "${npm_config_userconfig:-$HOME/.npmrc}" 2>/dev/null | tail -n 1
 }
 
 step_modules() {
   local hash
-  prerequisites curl tar node npm || return
+  prerequisites curl tar || return
   if [ -z "$DIR" ]; then
     need DIR --dir 'Folder for the modules' "$(default_dir)" || return
   fi
@@ -509,7 +555,7 @@ default_dir() {
 write_wrappers() {
   local name file node own=''
   node=$(node -p process.execPath) || return
-  if [[ $node == "$DIR"/node/* ]]; then own="PATH=\"$DIR/node/node_modules/.bin:\$PATH\" "; fi
+  if [[ $node == "$DIR"/node/* ]]; then own="PATH=\"$DIR/node/bin:\$PATH\" "; fi
   mkdir -p "$DIR/bin" || return
   while read -r name file; do
     printf '#!/bin/sh\n# Written by install.sh of triggerFS.\n%sexec "%s" "%s/triggerfs/%s" "$@"\n' \
@@ -678,7 +724,7 @@ TEXT
 
 # Writes beside the file and renames, so that a full disk or a power cut leaves the old one.
 write_toml() {
-  local folder file=$CONFIG
+  local folder owner='' file=$CONFIG
   if [ -z "$TOML_CHANGED" ]; then
     [ "$(stat -c %a "$CONFIG")" != 600 ] || return 0
     chmod 600 "$CONFIG" && CHANGED=1
@@ -686,10 +732,12 @@ write_toml() {
   fi
   [ ! -L "$file" ] || file=$(readlink -f "$file")
   folder=$(dirname "$file")
+  # What root makes in somebody's home is theirs.
+  if [ -e "$file" ]; then owner=$file; elif is_root && [ -d "$folder" ]; then owner=$folder; fi
   (
     umask 077
     mkdir -p "$folder" && printf '%s\n' "${TOML[@]}" >"$file.new" && chmod 600 "$file.new" &&
-      { [ ! -e "$file" ] || chown --reference="$file" "$file.new"; } && mv -f "$file.new" "$file"
+      { [ -z "$owner" ] || chown --reference="$owner" "$file.new"; } && mv -f "$file.new" "$file"
   ) || fail "cannot write $CONFIG; choose another file with --config" || return
   CHANGED=1
 }
@@ -785,6 +833,7 @@ service_config() {
   read_toml || fail "there is no $CONFIG; write the configuration first" || return
   if has_service control-plane || has_service broker; then service_database || return; fi
   if has_service worker; then service_worker || return; fi
+  if is_root && { has_service control-plane || has_service broker; }; then service_master_key || return; fi
   if is_root && has_service broker; then
     if toml_get broker keyfile && [[ $ANSWER != /* ]]; then
       fail "the keyfile in [broker] of $CONFIG must be an absolute path, such as /var/lib/triggerfs-broker/broker.key"
@@ -794,6 +843,21 @@ service_config() {
   fi
   if is_root && has_service fs; then toml_default triggerfs spool /var/lib/triggerfs/spool || return; fi
   write_toml
+}
+
+# Both services read the key to what is kept of requests. It lies beside the configuration, as its private copy will.
+service_master_key() {
+  local file
+  if toml_get main masterkey && [ "$ANSWER" != master.key ]; then
+    fail "the masterkey in [main] of $CONFIG must be master.key, a file beside it: the units get private copies of both; move $ANSWER there"
+    return
+  fi
+  toml_default main masterkey master.key || return
+  file=$(dirname "$CONFIG")/master.key
+  [ ! -e "$file" ] || return 0
+  (umask 077 && head -c 32 /dev/urandom | base64 >"$file.new" && mv -n "$file.new" "$file") || fail "cannot write $file" || return
+  CHANGED=1
+  say "systemd: made the master key $file; keep a backup of it, and copy it to other machines with a control-plane or broker."
 }
 
 service_database() {
@@ -839,6 +903,7 @@ unit_text() {
     text=$(sed -e '/^# system:/d' -e '/^# end/d' <<<"$text")
   fi
   text=${text//@CREDENTIALS@/"$credentials"}
+  text=${text//@MASTERKEY@/"$(dirname "$CONFIG")/master.key"}
   text=${text//@CONFIG@/"$CONFIG"}
   printf '%s\n' "${text//@DIR@/"$DIR"}"
 }
@@ -975,7 +1040,7 @@ parse() {
 
 choose_ui() {
   # `curl ... | bash`: the script is the standard input, so people are asked at their terminal.
-  if [ ! -t 0 ] && [ -z "${BASH_SOURCE[0]-}" ] && { : </dev/tty; } 2>/dev/null; then exec {INPUT}</dev/tty; fi
+  if [ ! -t 0 ] && [ -z "$SOURCE" ] && { : </dev/tty; } 2>/dev/null; then exec {INPUT}</dev/tty; fi
   [ -z "$YES$PLAIN" ] && [ -t "$INPUT" ] && [ -t 1 ] && [ "${TERM:-dumb}" != dumb ] || return 0
   if have dialog; then UI=dialog; elif have whiptail; then UI=whiptail; fi
 }
@@ -989,7 +1054,7 @@ main() {
   for name in ${STEPS[@]+"${STEPS[@]}"}; do
     [[ ' modules signup activate team config services ' == *" $name "* ]] || die "$EXIT_USAGE" "there is no step $name; see --help"
   done
-  [ -n "$CONFIG" ] || { absolute_path HOME "${HOME:-/root}/triggerfs.toml" && CONFIG=$ANSWER; }
+  [ -n "$CONFIG" ] || { absolute_path HOME "$(home)/triggerfs.toml" && CONFIG=$ANSWER; }
   choose_ui
   # Services run as other users and must be able to read the programs; the configuration is narrowed where it is written.
   umask 022

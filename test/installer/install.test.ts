@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chownSync, cpSync, existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { chownSync, existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { loadConfig } from '../../runtime/config/index.ts';
 import { environment } from '../../runtime/environment.ts';
+import { packageRoot } from '../../runtime/package-root.ts';
+import { VERSION } from '../../runtime/version.ts';
 import { NO_TERMINAL, Terminal } from '../client/cli/terminal.ts';
 import { lastFirst } from '../support/last-first.ts';
 import { System } from '../support/system.ts';
@@ -47,7 +51,7 @@ function start(t: Pick<TestContext, 'after'>, program: string, args: readonly st
   return child;
 }
 
-test('a machine is set up', { timeout: 110_000 }, async (context) => {
+test('a machine is set up', { timeout: 240_000 }, async (context) => {
   const t = lastFirst(context);
   const system = await System.start(t, { mount: false });
   const { folder, server, ready } = system;
@@ -150,43 +154,95 @@ test('a machine is set up', { timeout: 110_000 }, async (context) => {
     assert.deepEqual({ ...main }, { ...main, api: ready.api, team: 'team2', identity: 'hp2', secret: SECRET });
   });
 
-  await context.test('by hand in dialog', async (subtest) => {
-    if (NO_TERMINAL) return skip(subtest, NO_TERMINAL);
-    if (spawnSync('dialog', ['--version']).error) return skip(subtest, 'install dialog (Debian package of this name)');
-    const here = new Machine(folder, 'dialog');
-    const terminal = new Terminal(t, ['bash', SCRIPT, '--api', ready.api], {
-      env: here.environment(),
-      columns: 100,
-      rows: 30,
-      cwd: here.home,
-    });
-    const answer = async (question: RegExp, text: string): Promise<void> => {
-      await terminal.see(question);
-      terminal.type(text);
+  for (const [ui, other, identity, team] of [
+    ['dialog', 'whiptail', 'hp3', 'team3'],
+    ['whiptail', 'dialog', 'hp4', 'team4'],
+  ] as const) {
+    await context.test(`by hand in ${ui}`, async (subtest) => {
+      if (NO_TERMINAL) return skip(subtest, NO_TERMINAL);
+      if (spawnSync(ui, ['--version']).error) return skip(subtest, `install ${ui} (Debian package of this name)`);
+      const here = new Machine(folder, ui);
+      here.without(other);
+      const terminal = new Terminal(t, ['bash', SCRIPT, '--api', ready.api], {
+        env: here.environment(),
+        columns: 100,
+        rows: 30,
+        cwd: here.home,
+      });
+      const answer = async (question: RegExp, text: string): Promise<void> => {
+        await until(() => question.test(terminal.view()), { what: `a window with ${question}` });
+        terminal.type(text);
+        terminal.press('Enter');
+      };
+      await answer(/1 +Signup[\s\S]*7 +Quit/, '1');
+      await answer(/Identity/, identity);
+      await answer(/E-mail/, `${identity}@example.com`);
+      await answer(/New password/, SECRET);
+      await answer(/Once more/, SECRET);
+      await terminal.see(/Activation code/);
+      await answer(/Activation code/, await code(identity));
+      await answer(/Create a team now/, '');
+      await answer(/Name of the team/, team);
+      await terminal.see(new RegExp(`${identity} owns the team ${team}`));
+      assert.ok(!terminal.screen().includes(SECRET));
       terminal.press('Enter');
-    };
-    await answer(/1 +Signup[\s\S]*7 +Quit/, '1');
-    await answer(/Identity/, 'hp3');
-    await answer(/E-mail/, 'hp3@example.com');
-    await answer(/New password/, SECRET);
-    await answer(/Once more/, SECRET);
-    await terminal.see(/Activation code/);
-    await answer(/Activation code/, await code('hp3'));
-    await answer(/Create a team now/, '');
-    await answer(/Name of the team/, 'team3');
-    await terminal.see(/hp3 owns the team team3/);
-    assert.ok(!terminal.screen().includes(SECRET));
+      await until(() => /7 +Quit/.test(terminal.view()) && !terminal.view().includes('owns the team'), {
+        what: 'the menu, in place of the report',
+      });
+      for (let i = 0; i < 6; i += 1) terminal.press('Down');
+      terminal.press('Enter');
+      await until(() => terminal.ended, { what: 'the installer ends' });
+      assert.equal(terminal.exitCode, 0);
+    });
+  }
+
+  await context.test('piped into bash, which asks at the terminal', async (subtest) => {
+    if (NO_TERMINAL) return skip(subtest, NO_TERMINAL);
+    const here = new Machine(folder, 'piped');
+    const env = here.environment();
+    execFileSync('npm', ['pack', '--ignore-scripts', packageRoot(), '--pack-destination', here.home], {
+      cwd: here.home,
+      env,
+      stdio: 'pipe',
+    });
+    const files = new Map([
+      ['/install.sh', SCRIPT],
+      ['/triggerfs.tgz', join(here.home, `triggerfs-${VERSION}.tgz`)],
+    ]);
+    const web = createServer((request, response) => void response.end(readFileSync(files.get(request.url ?? '') ?? SCRIPT)));
+    web.listen(0, '127.0.0.1');
+    await once(web, 'listening');
+    t.after(() => web.close());
+    const address = `http://127.0.0.1:${(web.address() as AddressInfo).port}`;
+    const line = `set -o pipefail; curl -fsSL ${address}/install.sh | bash -s -- --plain --dir "${join(here.home, 'modules')}" --bin-dir none`;
+    const terminal = new Terminal(t, ['bash', '-c', line], { env, columns: 120, cwd: here.home });
+    await terminal.see(/Choice:\s*$/);
+    await terminal.run('4', /Packed triggerFS, a file or an address:$/);
+    await terminal.run(`${address}/install.sh`, /Choice:$/);
+    await terminal.see(/is no packed npm package/);
+    await terminal.run('4', /Packed triggerFS, a file or an address:$/);
+    terminal.type(`${address}/triggerfs.tgz`);
     terminal.press('Enter');
-    await answer(/7 +Quit/, '7');
+    await terminal.see(/Modules: installed into .*modules\.[\s\S]*Choice:\s*$/, 60_000);
+    await terminal.run('1', /Address of the control-plane \[.*\]:$/);
+    await terminal.run(ready.api, /Identity:$/);
+    await terminal.run('hp5', /E-mail:$/);
+    await terminal.run('hp5@example.com', /New password \(8 to 72 bytes\):$/);
+    await terminal.run(SECRET, /Once more:$/);
+    await terminal.run(SECRET, /Activation code .*:$/);
+    await terminal.run(await code('hp5'), /Create a team now\? \[Y\/n\]:$/);
+    await terminal.run('n', /Choice:$/);
+    terminal.type('7');
+    terminal.press('Enter');
     await until(() => terminal.ended, { what: 'the installer ends' });
     assert.equal(terminal.exitCode, 0);
+    assert.ok(!terminal.screen().includes(SECRET));
   });
 
   await context.test('by somebody who is not root', async (subtest) => {
     if (!ROOT) return skip(subtest, 'the other tests ran without root');
     const here = new Machine(folder, 'user');
     chownSync(here.home, NOBODY, NOBODY);
-    cpSync(join(modules, 'package.json'), join(here.home, 'package.json'));
     const units = join(here.home, '.config', 'systemd', 'user');
     const token = here.file('token', '5f0ad7c4-6b9c-4d3e-9a45-0d7b2a8a2f31');
     chownSync(token, NOBODY, NOBODY);

@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { environment } from '../../runtime/environment.ts';
 import { packageRoot } from '../../runtime/package-root.ts';
@@ -32,11 +32,13 @@ export interface Installed {
 export class Machine {
   readonly home: string;
   readonly #programs: string;
+  #path: string;
 
   /** Makes the folder `name` in another one. */
   constructor(folder: string, name: string) {
     this.home = join(folder, name);
     this.#programs = join(this.home, 'programs');
+    this.#path = [dirname(process.execPath), environment().path].join(delimiter);
     mkdirSync(this.#programs, { recursive: true });
   }
 
@@ -57,13 +59,25 @@ export class Machine {
     writeFileSync(join(this.#programs, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
   }
 
+  /** Programs of this machine that are not on this one's search path. */
+  without(...names: readonly string[]): void {
+    const folder = join(this.home, 'path');
+    mkdirSync(folder);
+    const programs = new Map<string, string>();
+    for (const place of this.#path.split(delimiter).reverse()) {
+      for (const name of listed(place)) programs.set(name, join(place, name));
+    }
+    for (const [name, file] of programs) if (!names.includes(name)) symlinkSync(file, join(folder, name));
+    this.#path = folder;
+  }
+
   /** Nothing of the person who runs the tests, but their npm cache and registry: what `npm ci` has fetched is not fetched again. */
   environment(extra: Readonly<Record<string, string>> = {}): Record<string, string> {
-    const { home = '/', path } = environment();
+    const { home = '/' } = environment();
     npm ??= npmSettings();
     return {
       HOME: this.home,
-      PATH: [this.#programs, dirname(process.execPath), path].join(delimiter),
+      PATH: [this.#programs, this.#path].join(delimiter),
       TERM: 'xterm',
       LANG: 'C.UTF-8',
       npm_config_cache: join(home, '.npm'),
@@ -95,6 +109,14 @@ export class Machine {
       child.on('error', reject);
       child.on('close', (code) => resolve({ code, screen }));
     });
+  }
+}
+
+function listed(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
   }
 }
 

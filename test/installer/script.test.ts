@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
@@ -132,4 +135,41 @@ test('answers that end early are an error', async (t) => {
   assert.equal(code, 64);
   assert.match(screen, /Choose one of 1 to 7\./);
   assert.match(screen, /the input has ended before all was answered/);
+});
+
+test('the Node.js that it brings is the one that triggerFS is tested with', () => {
+  const { devDependencies } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as {
+    devDependencies: { node: string };
+  };
+  assert.equal(/NODE_VERSION=(\S+)/.exec(readFileSync(SCRIPT, 'utf8'))?.[1], devDependencies.node);
+});
+
+test('a Node.js that is not the expected one is not used, whoever sends it', async (t) => {
+  const here = machine(t);
+  here.without('node', 'npm', 'npx');
+  const asked: string[] = [];
+  const registry = createServer((request, response) => {
+    asked.push(request.url ?? '');
+    response.end('something else');
+  });
+  registry.listen(0, '127.0.0.1');
+  await once(registry, 'listening');
+  t.after(() => registry.close());
+  const { port } = registry.address() as AddressInfo;
+  const folder = join(here.home, 'content', 'package');
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, 'package.json'), '{ "name": "triggerfs" }');
+  const file = join(here.home, 'package.tgz');
+  spawnSync('tar', ['-czf', file, '-C', join(here.home, 'content'), 'package']);
+  const modules = join(here.home, 'modules');
+  const args = ['--yes', '--package', file, '--dir', modules, '--bin-dir', 'none', 'modules'];
+  const { code, screen } = await here.run(args, { env: { npm_config_registry: `http://127.0.0.1:${port}/npm/` } });
+  assert.equal(code, 1, screen);
+  assert.match(screen, /There is no Node\.js here: installing/);
+  assert.match(screen, /the package node-linux-\S+ \S+ from http:\S+ is not the one that is expected; nothing was done with it/);
+  assert.deepEqual(
+    asked.map((url) => url.replace(/-(x64|arm64)/g, '').replaceAll(/\d+\.\d+\.\d+/g, 'V')),
+    ['/npm/node-linux/-/node-linux-V.tgz'],
+  );
+  assert.equal(existsSync(join(modules, 'node')), false);
 });
