@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { TriggerFsError } from '../../protocol/errors.ts';
 import { HistoryOutputQuery, InvocationParams } from '../../protocol/http/history.ts';
@@ -7,6 +8,7 @@ import type { App, Services } from '../context.ts';
 import { principalOf } from '../http/guard.ts';
 import { isStillAdmitted } from './admission.ts';
 import { readRange } from './byte-range.ts';
+import { timeOf } from './days.ts';
 import { Download } from './download.ts';
 import { EVENT_LINES, EVENT_STREAM, type EventFormat, eventFormatOf } from './event-format.ts';
 import { Follow, type FollowStep, type Look } from './follow.ts';
@@ -14,7 +16,7 @@ import { assertOutputKept } from './kept.ts';
 import { OpenStreams } from './open-streams.ts';
 import { readPage } from './page.ts';
 import { Position } from './position.ts';
-import { findQueued } from './queued.ts';
+import { asWaiting, findQueued } from './queued.ts';
 import { findInvocation, hasOutput, type InvocationRow, listRuns, noInvocation, type RunRow } from './repository.ts';
 import { isFollowed } from './tail.ts';
 import { Tails } from './tails.ts';
@@ -24,6 +26,9 @@ const NO_TIMEOUT_MS = 2 ** 31 - 1;
 /** A reader that takes nothing of a download for so long is gone. */
 const STALL_MS = 600_000;
 const PING_MS = 15_000;
+/** Brokers write four times a second. */
+const UNWRITTEN_MS = 2_000;
+const UNWRITTEN_LOOK_MS = 250;
 /** Who loses the right to read is sent away within this time. */
 const CHECK_MS = 4_000;
 const MAX_OPEN = 500;
@@ -139,7 +144,7 @@ class OutputRoutes {
     const tail = how.live ? this.#tails.join({ teamId: principal.teamId, id, worker }) : null;
     const look = (at: Position): Promise<Look | null> => this.#look(asked, at);
     try {
-      const first = await look(position);
+      const first = (await look(position)) ?? (await this.#awaitFirst(id, () => look(position)));
       if (first === null) throw noInvocation(id);
       if (first.page !== null) await this.#assertKept(asked, first.page.invocation, first.page.blocks.length > 0);
       const { database, teamKeys: keys, historyMetrics } = this.#services;
@@ -159,6 +164,17 @@ class OutputRoutes {
     }
   }
 
+  /** Who follows an invocation from its first moment comes before brokers have written it down. */
+  async #awaitFirst(id: string, look: () => Promise<Look | null>): Promise<Look | null> {
+    const end = (timeOf(id) ?? 0) + UNWRITTEN_MS;
+    for (let left = end - Date.now(); left > 0 && left <= UNWRITTEN_MS; left = end - Date.now()) {
+      await sleep(UNWRITTEN_LOOK_MS);
+      const found = await look();
+      if (found !== null) return found;
+    }
+    return null;
+  }
+
   async #look({ principal, id, worker }: Asked, position: Position): Promise<Look | null> {
     const { database } = this.#services;
     // Between the two reads it may begin, so the history has the last word.
@@ -166,7 +182,7 @@ class OutputRoutes {
       const page = await readPage(database, principal, { id, worker }, position);
       if (page !== undefined) return { page, waits: null };
       const waits = last ? undefined : await database.inTeam(principal.teamId, (tx) => findQueued(tx, principal, id));
-      if (waits !== undefined) return { page: null, waits };
+      if (waits !== undefined) return { page: null, waits: waits.fresh ? asWaiting(waits) : waits };
     }
     return null;
   }

@@ -5,11 +5,16 @@ import { iso, visible } from '../sql.ts';
 import { Conditions } from './conditions.ts';
 import { hiddenFrom, leaveOut } from './visibility.ts';
 
+/** Brokers write four times a second; some of them wait for a slow database. */
+const FRESH = '5 s';
+
 /** An invocation that the queue knows and the history does not: it has not begun, never will, or is of a service without a history. */
 export interface QueuedInvocation extends HistoryItem {
   readonly detail: string;
   readonly args: Record<string, unknown>;
   readonly timeoutMs: number | null;
+  /** It ran and ended just now: the history will hear of it in a moment, unless it is of a service without one. */
+  readonly fresh: boolean;
 }
 
 /** An item of the team's queue that the reader sees, as the history would show it; undefined when there is none. */
@@ -23,7 +28,7 @@ export async function findQueued(tx: Transaction, principal: Principal, id: stri
          where t.team_id = q.team_id and t.id = q.trigger_id and ${visible('t', '$3', '$4')}) as trigger,
        q.schedule_id as schedule, '{}'::text[] as workers, ${iso('q.accepted_at')} as "acceptedAt", ${iso('q.ended_at')} as "endedAt",
        (extract(epoch from q.ended_at - q.accepted_at) * 1000)::float8 as "durationMs", 0 as "outputBytes", q.detail, q.args,
-       q.timeout_ms as "timeoutMs"
+       q.timeout_ms as "timeoutMs", coalesce(q.attempt > 0 and q.ended_at > now() - interval '${FRESH}', false) as fresh
      from triggerfs.queue_items q where ${found.sql}`,
     found.values,
   );
@@ -44,6 +49,12 @@ export async function queueOf(tx: Transaction, teamId: number, itemId: string, i
 }
 
 /** What lists show of it. */
-export function summaryOfQueued({ detail: _detail, args: _args, timeoutMs: _timeout, ...summary }: QueuedInvocation): HistoryItem {
+export function summaryOfQueued(queued: QueuedInvocation): HistoryItem {
+  const { detail: _detail, args: _args, timeoutMs: _timeout, fresh: _fresh, ...summary } = queued;
   return summary;
+}
+
+/** One that has just ended, as it was before: followers wait for its output. */
+export function asWaiting(queued: QueuedInvocation): QueuedInvocation {
+  return { ...queued, state: 'accepted', verdict: null, exitCode: null, error: null, endedAt: null, durationMs: null };
 }

@@ -1,7 +1,5 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { once } from 'node:events';
-import { type ClientRequest, type IncomingMessage, request } from 'node:http';
 import { before, suite, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Database } from '../../control-plane/database.ts';
@@ -9,10 +7,10 @@ import { Position } from '../../control-plane/history/position.ts';
 import { markOf } from '../../control-plane/history/tail.ts';
 import { Tails } from '../../control-plane/history/tails.ts';
 import { type ControlPlane, startControlPlane } from '../../control-plane/server.ts';
-import type { HistoryEvent } from '../../protocol/http/history.ts';
 import { parseConfig } from '../../runtime/config/index.ts';
 import { silentLogger } from '../../runtime/logging.ts';
 import { createPool } from '../../runtime/postgres/pool.ts';
+import { Follower } from '../support/history-follower.ts';
 import { masterKeySection } from '../support/master-key.ts';
 import { until } from '../support/wait.ts';
 import { COST, type Fixture, startFixture, suiteCleanup } from './fixture.ts';
@@ -20,74 +18,6 @@ import { HistoryWriter } from './history-fixture.ts';
 
 const W1 = { id: 1, identity: 'w1' };
 const W2 = { id: 2, identity: 'w2' };
-
-/** A reader of server-sent events. */
-class Follower {
-  readonly events: HistoryEvent[] = [];
-  readonly ids: string[] = [];
-  pings = 0;
-  ended = false;
-  broken = false;
-  readonly response: IncomingMessage;
-  readonly #request: ClientRequest;
-  #rest = '';
-
-  constructor(call: ClientRequest, response: IncomingMessage) {
-    this.#request = call;
-    this.response = response;
-    response.setEncoding('utf8');
-    response.on('data', (text: string) => this.#read(text));
-    response.on('end', () => {
-      this.ended = true;
-    });
-    response.on('error', () => {
-      this.broken = true;
-    });
-  }
-
-  static async open(url: string, token: string, path: string, headers: Record<string, string> = {}): Promise<Follower> {
-    const call = request(new URL(`/v1/history/${path}`, url), {
-      agent: false,
-      headers: { authorization: `Bearer ${token}`, accept: 'text/event-stream', ...headers },
-    }).end();
-    const [response] = (await once(call, 'response')) as [IncomingMessage];
-    return new Follower(call, response);
-  }
-
-  /** Output of a worker, joined. */
-  text(worker = 'w1'): string {
-    return this.events
-      .map((event) => {
-        if (event.event !== 'output' || event.worker !== worker) return '';
-        return event.encoding === 'base64' ? Buffer.from(event.data, 'base64').toString('latin1') : event.data;
-      })
-      .join('');
-  }
-
-  get kinds(): string[] {
-    return this.events.map(({ event }) => event);
-  }
-
-  get lastId(): string {
-    return this.ids.at(-1) ?? '';
-  }
-
-  close(): void {
-    this.#request.destroy();
-  }
-
-  #read(text: string): void {
-    const parts = (this.#rest + text).split('\n\n');
-    this.#rest = parts.pop() ?? '';
-    for (const part of parts) {
-      if (part.startsWith(':')) this.pings += 1;
-      const id = /^id: (.*)$/m.exec(part)?.[1];
-      const data = /^data: (.*)$/m.exec(part)?.[1];
-      if (id !== undefined) this.ids.push(id);
-      if (data !== undefined) this.events.push(JSON.parse(data));
-    }
-  }
-}
 
 suite('following the history', () => {
   const cleanup = suiteCleanup();
