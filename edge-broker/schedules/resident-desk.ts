@@ -94,18 +94,23 @@ export class ResidentDesk {
 
   /** The directory has just been compared with the database: what has not changed is confirmed. */
   synced(): void {
+    const stale: Resident[] = [];
     for (const resident of this.#residents.values()) {
       const { worker, keep, listed, waitsUntil } = resident;
       if (resident.reading) continue;
-      if (listed !== this.#version(resident) || waitsUntil <= Date.now()) void this.#read(resident);
+      if (listed !== this.#version(resident) || waitsUntil <= Date.now()) stale.push(resident);
       else this.#send(worker, { version: listed, keep: keep.keep });
     }
+    void this.#readAll(stale);
   }
 
   #changed(teamId: number): void {
-    for (const resident of this.#residents.values()) {
-      if (resident.worker.session.principal.teamId === teamId) void this.#read(resident);
-    }
+    void this.#readAll([...this.#residents.values()].filter(({ worker }) => worker.session.principal.teamId === teamId));
+  }
+
+  /** One after another: a change of a large team must not take all connections to the database. */
+  async #readAll(residents: readonly Resident[]): Promise<void> {
+    for (const resident of residents) await this.#read(resident);
   }
 
   /** One reading at a time; what comes meanwhile leads to one more. */
