@@ -222,7 +222,7 @@ suite('mapping of requests', () => {
     const body = (): Buffer => {
       const kind = random(6);
       if (kind < 3) return Buffer.from(JSON.stringify(value(0)));
-      if (kind === 3) return Buffer.from(new URLSearchParams(names.map((name) => [name, String(value(9))])).toString());
+      if (kind === 3) return Buffer.from(new URLSearchParams(names.map((name): [string, string] => [name, String(value(9))])).toString());
       if (kind === 4) return Buffer.from(Array.from({ length: random(64) }, () => random(256)));
       return random(40) === 0 ? Buffer.from(`{"a":${deep}}`) : Buffer.alloc(0);
     };
