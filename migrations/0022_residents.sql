@@ -177,9 +177,10 @@ begin
 end $$;
 
 -- A worker says what its journal has let go, and learns what it keeps: a row for each schedule that is the worker's. `waiting` is when a schedule
--- that another journal of the same worker holds is free at the latest; null: it is this journal's.
-create function triggerfs.keep_schedules(worker integer, by_journal uuid, released jsonb)
-  returns table (schedule integer, generation integer, "from" timestamptz, taken boolean, waiting timestamptz, name text, cron text, timezone text,
+-- that another journal of the same worker holds is free at the latest; null: it is this journal's. While another journal waits for it (`contested`), brokers
+-- do not confirm it to this one any more, so that its time runs out before the other's wait does. A new session (`greeting`) ends that: the worker is there again.
+create function triggerfs.keep_schedules(worker integer, by_journal uuid, released jsonb, greeting boolean)
+  returns table (schedule integer, generation integer, "from" timestamptz, taken boolean, waiting timestamptz, contested boolean, name text, cron text, timezone text,
     "everyMs" float8, anchor timestamptz, "runAt" timestamptz, service text, plugin text, args jsonb, payload text, "timeoutMs" float8,
     catchup text, "catchupWindowMs" float8, overlap text, "offsetMs" float8, "pausedUntil" timestamptz, "offlineMs" float8)
   language plpgsql security definer set search_path = triggerfs, pg_temp as $$
@@ -202,8 +203,11 @@ begin
   end if;
   update triggerfs.schedule_holds h set rival = by_journal, rival_since = now()
     where h.worker_id = keep_schedules.worker and h.closed_at is null and h.ended_at is null and h.journal <> by_journal and h.rival is distinct from by_journal;
+  if found then
+    perform triggerfs.touch_config(w.team_id) from triggerfs.workers w where w.id = keep_schedules.worker;
+  end if;
   update triggerfs.schedule_holds h set rival = null, rival_since = null
-    where h.worker_id = keep_schedules.worker and h.closed_at is null and h.journal = by_journal and h.rival is not null;
+    where greeting and h.worker_id = keep_schedules.worker and h.closed_at is null and h.journal = by_journal and h.rival is not null;
   with new_holds as (
     update triggerfs.schedule_holds h set journal = by_journal
       where h.worker_id = keep_schedules.worker and h.closed_at is null and h.ended_at is null and h.journal is null returning h.schedule_id
@@ -216,7 +220,7 @@ begin
         case when s.run_at <= h.from_at and (s.last_due_at is null or s.last_due_at < s.run_at) and h.generation = 1 then s.run_at - interval '1 ms'
           else greatest(h.from_at, case when h.schedule_id <> all (fresh) then (select max(coalesce(f.through_at, f.due_at)) from triggerfs.schedule_fires f
           where f.schedule_id = s.id and f.due_at >= h.from_at and f.worker is not null) end) end,
-        h.schedule_id <> all (fresh), case when h.journal <> by_journal then h.rival_since + h.offline + interval '30 s' end, s.name, s.cron, s.timezone,
+        h.schedule_id <> all (fresh), case when h.journal <> by_journal then h.rival_since + h.offline + interval '30 s' end, h.journal = by_journal and h.rival is not null, s.name, s.cron, s.timezone,
         extract(epoch from s.every)::float8 * 1000, s.planned_from, s.run_at, coalesce(s.service, v.name), coalesce(s.plugin, t.plugin),
         coalesce(t.args, '{}') || s.args, s.payload, coalesce(extract(epoch from s.timeout)::float8 * 1000, t.timeout_ms), s.catchup,
         extract(epoch from s.catchup_window)::float8 * 1000, s.overlap,
@@ -268,7 +272,7 @@ begin
 end $$;
 
 revoke execute on function triggerfs.follow_resident(), triggerfs.end_hold(), triggerfs.follow_worker(), triggerfs.close_hold(integer, integer, timestamptz),
-  triggerfs.lapse_holds(), triggerfs.take_over_schedule(integer), triggerfs.keep_schedules(integer, uuid, jsonb), triggerfs.report_fires(integer, jsonb) from public;
+  triggerfs.lapse_holds(), triggerfs.take_over_schedule(integer), triggerfs.keep_schedules(integer, uuid, jsonb, boolean), triggerfs.report_fires(integer, jsonb) from public;
 grant execute on function triggerfs.lapse_holds() to triggerfs_jobs;
 grant execute on function triggerfs.take_over_schedule(integer) to triggerfs_app;
-grant execute on function triggerfs.keep_schedules(integer, uuid, jsonb), triggerfs.report_fires(integer, jsonb) to triggerfs_edge;
+grant execute on function triggerfs.keep_schedules(integer, uuid, jsonb, boolean), triggerfs.report_fires(integer, jsonb) to triggerfs_edge;

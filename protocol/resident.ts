@@ -98,6 +98,8 @@ export interface ResidentSchedules {
   readonly keep: number;
   /** Absent: the same as at that version before. What is missing was taken back. */
   readonly schedules?: readonly { readonly schedule: number; readonly generation: number }[];
+  /** Another journal of the same identity waits for them: this is no word that they are still the worker's. */
+  readonly contested?: boolean;
   /** Held by another journal of the same identity, at the latest until then. */
   readonly waiting?: readonly { readonly schedule: number; readonly until: number }[];
 }

@@ -13,15 +13,21 @@ interface Resident {
   readonly worker: WorkerSession;
   keep: Keep;
   /** Definitions that the worker has: schedule, and `generation/version`. */
-  readonly known: Map<number, string>;
+  known: Map<number, string>;
   /** Version of the team's configuration that the last list was read at; -1 before the first. */
   listed: number;
   /** When another journal's time is over, in milliseconds since 1970; infinity when none is waited for. */
   waitsUntil: number;
+  /** Another journal waits for its schedules: they are not confirmed. */
+  contested: boolean;
+  /** The database knows of this session. */
+  greeted: boolean;
   reading: boolean;
   again: boolean;
   writing: boolean;
 }
+
+const IDLE = { greeted: false, reading: false, again: false, writing: false };
 
 /** What the desk needs. */
 export interface ResidentDeskOptions {
@@ -52,22 +58,15 @@ export class ResidentDesk {
   /** A worker's KEEP. */
   keep(worker: WorkerSession, keep: Keep): void {
     const known = new Map(keep.schedules.map(({ schedule, generation, version }) => [schedule, `${generation}/${version}`]));
-    const resident = this.#residents.get(worker);
-    const state = {
-      listed: -1,
-      waitsUntil: Number.POSITIVE_INFINITY,
-      reading: resident?.reading ?? false,
-      again: resident?.again ?? false,
-    };
-    const fresh: Resident = { worker, keep, known, writing: false, ...state };
-    if (resident === undefined) this.#residents.set(worker, fresh);
-    else {
-      resident.keep = keep;
-      resident.listed = -1;
-      resident.known.clear();
-      for (const [schedule, version] of known) resident.known.set(schedule, version);
+    let resident = this.#residents.get(worker);
+    if (resident === undefined) {
+      resident = { worker, keep, known, listed: -1, contested: false, waitsUntil: Number.POSITIVE_INFINITY, ...IDLE };
+      this.#residents.set(worker, resident);
     }
-    void this.#read(resident ?? fresh);
+    resident.keep = keep;
+    resident.listed = -1;
+    resident.known = known;
+    void this.#read(resident);
   }
 
   /** A worker's FIRES. @throws MalformedBatchError */
@@ -96,10 +95,10 @@ export class ResidentDesk {
   synced(): void {
     const stale: Resident[] = [];
     for (const resident of this.#residents.values()) {
-      const { worker, keep, listed, waitsUntil } = resident;
+      const { worker, keep, listed, waitsUntil, contested } = resident;
       if (resident.reading) continue;
       if (listed !== this.#version(resident) || waitsUntil <= Date.now()) stale.push(resident);
-      else this.#send(worker, { version: listed, keep: keep.keep });
+      else if (!contested) this.#send(worker, { version: listed, keep: keep.keep });
     }
     void this.#readAll(stale);
   }
@@ -136,11 +135,13 @@ export class ResidentDesk {
     const { worker, keep } = resident;
     // Read before the rows: these may be newer than it says, never older.
     const version = this.#version(resident);
-    const { rows } = await this.#options.pool.query<ResidentRow>('select * from triggerfs.keep_schedules($1, $2, $3)', [
+    const { rows } = await this.#options.pool.query<ResidentRow>('select * from triggerfs.keep_schedules($1, $2, $3, $4)', [
       worker.id,
       keep.journal,
       JSON.stringify(keep.released),
+      !resident.greeted,
     ]);
+    resident.greeted = true;
     if (this.#residents.get(worker) !== resident || resident.keep !== keep) return;
     const { principal, outbox } = worker.session;
     const own = rows.filter((row) => row.waiting === null);
@@ -154,8 +155,10 @@ export class ResidentDesk {
     const waiting = rows.filter((row) => row.waiting !== null).map(({ schedule, waiting: until }) => ({ schedule, until: Number(until) }));
     resident.waitsUntil = Math.min(...waiting.map(({ until }) => until));
     resident.listed = version;
+    resident.contested = own.some(({ contested }) => contested);
     const schedules = own.map(({ schedule, generation }) => ({ schedule, generation }));
-    this.#send(worker, { version, keep: keep.keep, schedules, ...(waiting.length === 0 ? {} : { waiting }) });
+    const told = { ...(resident.contested ? { contested: true } : {}), ...(waiting.length === 0 ? {} : { waiting }) };
+    this.#send(worker, { version, keep: keep.keep, schedules, ...told });
   }
 
   #version({ worker }: Resident): number {

@@ -13,6 +13,8 @@ export interface ResidentRow {
   readonly taken: boolean;
   /** When another journal's time is over; null: it is the asking journal's. */
   readonly waiting: Date | null;
+  /** Another journal waits for it. */
+  readonly contested: boolean;
   readonly name: string;
   readonly cron: string | null;
   readonly timezone: string;

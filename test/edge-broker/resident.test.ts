@@ -164,6 +164,23 @@ test('two journals of one worker: the second gets nothing until the first has le
   assert.deepEqual((await again.keep(JOURNAL)).schedules, [], 'the first one has lost it');
 });
 
+test('two journals at two brokers: the one that fires is not confirmed while the other waits, until it says that it is there', async (t) => {
+  const all = await stage(t);
+  const far = await all.world.broker('far');
+  const id = await addSchedule(all, { offline: '1 minute' });
+  const first = await ResidentPeer.connect(all.t, all.world, all.worker, all.broker);
+  const list = await first.keep(JOURNAL);
+  assert.deepEqual([list.schedules?.length, list.contested], [1, undefined]);
+  const second = await ResidentPeer.connect(all.t, all.world, all.worker, far);
+  assert.equal((await second.keep(OTHER)).waiting?.length, 1);
+  await until(() => first.lists.at(-1)?.contested === true, { what: 'the first is told', timeoutMs: 2_000 });
+  assert.deepEqual(first.lists.at(-1)?.schedules, [{ schedule: id, generation: 1 }]);
+  const again = await ResidentPeer.connect(all.t, all.world, all.worker, all.broker);
+  assert.deepEqual([(await again.keep(JOURNAL)).contested, again.lists.length], [undefined, 1]);
+  const { rows } = await all.world.sql.query('select rival, journal from triggerfs.schedule_holds');
+  assert.deepEqual(rows, [{ rival: null, journal: JOURNAL }]);
+});
+
 test('from worker to worker: the next one begins after the last slot of the one before', async (t) => {
   const all = await stage(t);
   const next = await all.world.addWorker(all.owner, 'worker2');

@@ -180,3 +180,17 @@ test('a rule that cannot be read is reported as missed, and the others go on', (
   new Book(journal, log).take({ version: 10, keep: 1, schedules: both }, [broken]);
   assert.equal(journal.endedFires(10).length, 1, 'it is told once');
 });
+
+test('the time without a word goes on through contested lists and confirmations of other versions', async (t) => {
+  const { journal } = stage(t);
+  const book = new Book(journal, log);
+  const schedules = [{ schedule: 1, generation: 1 }];
+  book.take({ version: 2, keep: 1, schedules }, []);
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  const before = book.silence();
+  book.take({ version: 3, keep: 1, schedules, contested: true }, []);
+  book.take({ version: 2, keep: 1 }, []);
+  assert.ok(book.silence() >= before);
+  book.take({ version: 3, keep: 1 }, []);
+  assert.ok(book.silence() < before);
+});

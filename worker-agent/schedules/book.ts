@@ -67,7 +67,7 @@ export class Book {
     const changes = this.#apply(new Map(list.schedules.map(({ schedule, generation }) => [schedule, generation])), definitions);
     this.#version = list.version;
     this.#listedAt = performance.now();
-    this.#heard();
+    if (list.contested !== true) this.#heard();
     return changes;
   }
 

@@ -212,6 +212,7 @@ export class Residents {
     for (const schedule of changes.released) open.clock.remove(schedule);
     if (changes.put.length > 0) log.info(`keeping ${changes.put.map(({ definition }) => definition.name).join(', ')}`);
     if (changes.released.length > 0) log.info(`${changes.released.length} schedules were taken back`);
+    if (list.contested === true) log.warn('another process with this identity waits for the schedules of this one');
     for (const { schedule, until } of list.waiting ?? [])
       log.warn(`schedule ${schedule} is held by another journal of this worker, at the latest until ${new Date(until).toISOString()}`);
     if (changes.released.length > 0) this.#keep(link, session);
