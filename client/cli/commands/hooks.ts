@@ -25,14 +25,14 @@ const KEEP = { keep: { value: 'duration', doc: 'How long the secret before stays
 export const HOOK_COMMANDS: readonly Command[] = [
   { pattern: 'show hooks|hook', doc: 'Webhooks of the services', modes: EVERYWHERE, run: showHooks },
   {
-    pattern: 'request hook|hooks <hook> secret',
+    pattern: 'request service <service> hook <hook> secret',
     doc: 'Make another secret for a webhook',
     options: KEEP,
     modes: EVERYWHERE,
     run: (call) => replaceSecret(call, {}),
   },
   {
-    pattern: 'request hook|hooks <hook> secret own',
+    pattern: 'request service <service> hook <hook> secret own',
     doc: 'Give a webhook the secret of its sender; asks for it',
     options: KEEP,
     modes: EVERYWHERE,
@@ -42,7 +42,8 @@ export const HOOK_COMMANDS: readonly Command[] = [
 
 async function showHooks(call: Call): Promise<Answer> {
   const hooks: HookView[] = [];
-  for (const { name } of (await services(call)).filter((service) => service.hooks.length > 0))
+  const services = await call.connection.list<ServiceView>('/v1/services', call.signal);
+  for (const { name } of services.filter((service) => service.hooks.length > 0))
     hooks.push(...(await call.connection.list<HookView>(`${pathOf(name)}/hooks`, call.signal)));
   return table(HOOKS, hooks);
 }
@@ -50,8 +51,8 @@ async function showHooks(call: Call): Promise<Answer> {
 async function replaceSecret(call: Call, given: { readonly secret?: string }): Promise<Answer> {
   const keep = call.options.keep?.at(-1);
   const body = keep === undefined ? given : { ...given, keepPreviousMinutes: minutesOf(keep) };
-  const { hook = '' } = call.values;
-  const path = `${pathOf(await serviceOf(call, hook))}/hooks/${encodeURIComponent(hook)}/secret`;
+  const { service = '', hook = '' } = call.values;
+  const path = `${pathOf(service)}/hooks/${encodeURIComponent(hook)}/secret`;
   const made = await call.connection.call<Static<typeof HookSecretMade>>({ method: 'POST', path, body });
   if (made.secret === null) return text([`The webhook ${made.hook} has the secret now.`], made);
   return text([`Secret: ${made.secret}`, 'It is shown only now. Give it to the sender of the webhook.'], made);
@@ -61,18 +62,6 @@ function minutesOf(duration: string): number {
   const ms = parseDuration(duration);
   if (ms !== null) return Math.ceil(ms / MINUTE_MS);
   throw new TriggerFsError('TFS_USAGE', `keep takes a duration such as 1h, not ${duration}`);
-}
-
-function services(call: Call): Promise<ServiceView[]> {
-  return call.connection.list<ServiceView>('/v1/services', call.signal);
-}
-
-/** Names of hooks are the team's, not only the service's. */
-async function serviceOf(call: Call, hook: string): Promise<string> {
-  const has = (service: ServiceView): boolean => service.hooks.some(({ name }) => name.toLowerCase() === hook.toLowerCase());
-  const found = (await services(call)).find(has);
-  if (found === undefined) throw new TriggerFsError('TFS_NOT_FOUND', `there is no webhook ${hook}`);
-  return found.name;
 }
 
 function pathOf(service: string): string {
