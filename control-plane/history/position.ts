@@ -17,7 +17,10 @@ const END = 'end';
 /** Above this a position is compressed: that of a mirror over hundreds of workers must fit into a header. */
 const LONG = 200;
 const PACKED = 'z';
-const MAX_BYTES = 4 * 1024 * 1024;
+const MAX_BYTES = 1024 * 1024;
+const MAX_RUNS = 10_000;
+/** Of PostgreSQL. */
+const MAX_INTEGER = 2_147_483_647;
 const RUN = /^(\d{1,10})\.(\d{1,10})(?:\.(\d{1,10})(?:\.(\d{1,6}))?|(!))$/;
 
 /**
@@ -58,6 +61,14 @@ export class Position {
     return copy;
   }
 
+  /** Goes back to where another position is behind this one. */
+  lowerTo(other: Position): void {
+    for (const [key, at] of this.#runs) {
+      const { block } = other.#runs.get(key) ?? START;
+      if (block < at.block) this.#runs.set(key, { block, piece: 0, ended: false });
+    }
+  }
+
   /** Notes that `done` was read. */
   end(): void {
     this.#ended = true;
@@ -81,8 +92,10 @@ export class Position {
   #read(run: string): void {
     const match = RUN.exec(run);
     if (match === null) throw notACursor();
-    const [, worker, attempt, block = '0', piece = '0', ended] = match;
-    this.advance(Number(worker), Number(attempt), { block: Number(block), piece: Number(piece), ended: ended !== undefined });
+    const [worker, attempt, block, piece] = match.slice(1, 5).map((number) => Number(number ?? 0)) as [number, number, number, number];
+    // What no row can have would only make statements fail, and those are shared with other readers.
+    if (Math.max(worker, attempt, block) > MAX_INTEGER || this.#runs.size >= MAX_RUNS) throw notACursor();
+    this.advance(worker, attempt, { block, piece, ended: match[5] !== undefined });
   }
 }
 

@@ -66,8 +66,9 @@ export class TailReader {
   async next(position: Position, mark: string, waitMs: number): Promise<Awaited> {
     if (this.#missed || this.#stopped) return 'look';
     const { promise, resolve } = Promise.withResolvers<Awaited>();
-    // The first one who waits says where to begin; whoever comes later has read at least as far.
-    if (!this.#tail.isAwaited) this.#tail.position = position.copy();
+    // Looks begin where the last of those who wait is; the others skip what they have.
+    if (this.#tail.isAwaited) this.#tail.position.lowerTo(position);
+    else this.#tail.position = position.copy();
     this.#waiting = { mark, resolve };
     this.#tail.awaited();
     const timer = setTimeout(resolve, waitMs, 'idle');

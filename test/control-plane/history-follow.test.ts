@@ -195,6 +195,9 @@ suite('following the history', () => {
       await sleep(100);
     }
     await until(() => readers.every((reader) => reader.text() === '01234'), { what: 'all output at all followers' });
+    const metrics = String((await api.call('GET /metrics')).body.text);
+    assert.match(metrics, /^triggerfs_history_followers (3\d|[4-9]\d)$/m);
+    assert.match(metrics, /^triggerfs_history_follow_lag_seconds_count [1-9]/m);
     for (const reader of readers) reader.close();
   });
 
@@ -225,6 +228,21 @@ suite('following the history', () => {
     for (const blocks of await Promise.all(news)) assert.equal(Array.isArray(blocks) && blocks.length, 1);
     for (const reader of readers) reader.leave();
     await tails.stop();
+  });
+
+  test('a cursor that was made up stops nobody but its owner', async () => {
+    const id = await running();
+    await writer.block(id, 1, 0, [['a']]);
+    const forged = await follow(`${id}/output`, { 'last-event-id': '1.1.1000000_77.1.5' });
+    await until(() => forged.events.length === 1, { what: 'the beginning' });
+    await sleep(400);
+    const honest = await follow(`${id}/output`);
+    await until(() => honest.text() === 'a', { what: 'what was there' });
+    await sleep(400);
+    await writer.block(id, 1, 1, [['b']]);
+    await until(() => honest.text() === 'ab', { what: 'what came', timeoutMs: 3_000 });
+    await writer.end(id);
+    await until(() => honest.ended && forged.ended, { what: 'the end' });
   });
 
   test('of a worker and of a stream', async () => {

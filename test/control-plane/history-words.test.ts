@@ -73,7 +73,24 @@ suite('words of history requests', () => {
     position.end();
     assert.equal(Position.parse(position.toString()).ended, true);
     assert.equal(Position.parse('').ended, false);
-    for (const bad of ['x', '1', '1.1', '1.1.1.1.1', '-1.1.1', '1.1.1_', 'zzzz', 'z', '1.1.99999999999', "1.1.1'"]) {
+    for (const bad of [
+      'x',
+      '1',
+      '1.1',
+      '1.1.1.1.1',
+      '-1.1.1',
+      '1.1.1_',
+      'zzzz',
+      'z',
+      '1.1.99999999999',
+      "1.1.1'",
+      '2147483648.1.1',
+      '1.1.2147483648',
+      Array(10_001)
+        .fill('1.1.1')
+        .map((_, n) => `${n}.1.1`)
+        .join('_'),
+    ]) {
       assert.throws(() => Position.parse(bad), { code: 'TFS_BAD_REQUEST' }, bad);
     }
   });
