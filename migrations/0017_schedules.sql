@@ -188,7 +188,9 @@ begin
   end if;
   return new;
 end $$;
-create trigger schedules_prepare before insert or update on triggerfs.schedules for each row execute function triggerfs.prepare_schedule();
+create trigger schedules_prepare before insert or update of cron, every, run_at, timezone, enabled, paused_until, resident, trigger, trigger_id,
+  service, plugin, args on triggerfs.schedules
+  for each row execute function triggerfs.prepare_schedule();
 
 -- Puts one job beside each schedule, in place of the one that is there. graphile-worker loses the request, and returns nothing, for a job
 -- that a worker locks at that moment (its issue 580); asked again, it makes a new one.

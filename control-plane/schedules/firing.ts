@@ -82,10 +82,11 @@ export class Firing {
     const all: { fired: FiredSlot[]; next: HeldSlot[] } = { fired: [], next: [] };
     for (let start = 0; start < held.length; start += BATCH) {
       const batch = held.slice(start, start + BATCH);
+      const byId = new Map(batch.map((slot) => [slot.id, slot]));
       for (const { taken, slots, next } of await this.#batch(batch)) {
         const now = this.#clock.now() - taken.offsetMs;
         for (const { dueAt, outcome } of slots) all.fired.push({ outcome, latenessMs: Math.max(0, now - dueAt) });
-        const slot = batch.find(({ id }) => id === taken.id);
+        const slot = byId.get(taken.id);
         if (next !== null && slot !== undefined) all.next.push({ ...slot, dueAt: next, offsetMs: taken.offsetMs });
       }
     }

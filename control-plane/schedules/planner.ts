@@ -2,7 +2,7 @@ import { TriggerFsError } from '../../protocol/errors.ts';
 import type { Database, Transaction } from '../database.ts';
 import { sendMail } from '../mailbox/repository.ts';
 import type { HeldSlot } from './firing.ts';
-import { type Recurrence, type Rule, recurrenceOf } from './recurrence.ts';
+import { type Recurrence, Recurrences, type Rule } from './recurrence.ts';
 
 /** A schedule as planning reads it. */
 interface PlanRow {
@@ -34,6 +34,7 @@ const ROWS = `select s.id, s.team_id as "teamId", s.name, s.version, s.cron, (ex
 /** Computes when schedules are due next, which PostgreSQL cannot. */
 export class Planner {
   readonly #database: Database;
+  readonly #recurrences = new Recurrences();
 
   /** The database is used as `triggerfs_jobs`. */
   constructor(database: Database) {
@@ -47,7 +48,7 @@ export class Planner {
   async plan(ids: readonly number[]): Promise<readonly HeldSlot[]> {
     return this.#database.fleet(async (tx) => {
       const rows = await tx.rows<PlanRow>(`${ROWS} and s.next_run_at is null order by s.id for no key update skip locked`, [ids]);
-      const plans = rows.map(planOf);
+      const plans = rows.map((row) => planOf(row, this.#recurrences));
       await setNext(tx, plans);
       for (const plan of plans) if ('error' in plan) await tell(tx, plan.row, plan.error);
       return plans.flatMap((plan) => ('error' in plan || plan.next === null ? [] : [held(plan.row, plan.recurrence, plan.next)]));
@@ -57,14 +58,14 @@ export class Planner {
   /** The slots that schedules are planned for now. */
   async slots(ids: readonly number[]): Promise<readonly HeldSlot[]> {
     const rows = await this.#database.rows<PlanRow>(`${ROWS} and s.next_run_at is not null`, [ids]);
-    return rows.map((row) => held(row, recurrenceOf(ruleOf(row)), (row.nextRunAt as Date).getTime()));
+    return rows.map((row) => held(row, this.#recurrences.of(ruleOf(row)), (row.nextRunAt as Date).getTime()));
   }
 }
 
 /** The first slot after whatever came last: the change of the rule, the last slot, or the pause. */
-function planOf(row: PlanRow): Plan {
+function planOf(row: PlanRow, recurrences: Recurrences): Plan {
   try {
-    const recurrence = recurrenceOf(ruleOf(row));
+    const recurrence = recurrences.of(ruleOf(row));
     const paused = row.pausedUntil === null ? 0 : row.pausedUntil.getTime() - 1;
     // The one time of a schedule counts even when it has passed already.
     const from = row.runAt === null ? row.plannedFrom.getTime() : 0;

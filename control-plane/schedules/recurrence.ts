@@ -22,6 +22,7 @@ export interface Recurrence {
 }
 
 const FIELDS = /\s+/;
+const CACHED = 10_000;
 
 /**
  * Makes a recurrence of a rule.
@@ -58,9 +59,14 @@ class PeriodicRecurrence implements Recurrence {
   }
 }
 
-/** A cron expression in a time zone. croner runs times of a gap once after it, and fixed times of a repeated hour once. */
+/**
+ * A cron expression in a time zone. croner runs times of a gap once after it, and fixed times of a repeated hour once.
+ * Schedules that share an expression ask for the same slot one after another, so the last answer is kept.
+ */
 class CronRecurrence implements Recurrence {
   readonly #cron: Cron;
+  #asked = Number.NaN;
+  #answer: number | null = null;
 
   constructor(expression: string, timezone: string) {
     assertCron(expression);
@@ -69,12 +75,33 @@ class CronRecurrence implements Recurrence {
   }
 
   next(after: number): number | null {
-    return this.#cron.nextRun(new Date(after))?.getTime() ?? null;
+    if (after !== this.#asked) {
+      this.#asked = after;
+      this.#answer = this.#cron.nextRun(new Date(after))?.getTime() ?? null;
+    }
+    return this.#answer;
   }
 
   previous(until: number, count: number): readonly number[] {
     // Expressions have whole seconds, and the reference itself does not count.
     return this.#cron.previousRuns(count, new Date(Math.floor(until / 1000) * 1000 + 1000)).map((date) => date.getTime());
+  }
+}
+
+/** Recurrences by their rule: reading an expression costs more than finding its next slot, and many schedules share one. */
+export class Recurrences {
+  readonly #crons = new Map<string, Recurrence>();
+
+  /** @throws TriggerFsError TFS_BAD_REQUEST for a cron expression or a time zone that is none */
+  of(rule: Rule): Recurrence {
+    if (rule.cron === null) return recurrenceOf(rule);
+    const key = `${rule.timezone} ${rule.cron}`;
+    const known = this.#crons.get(key);
+    if (known !== undefined) return known;
+    const recurrence = recurrenceOf(rule);
+    if (this.#crons.size >= CACHED) this.#crons.clear();
+    this.#crons.set(key, recurrence);
+    return recurrence;
   }
 }
 
