@@ -8,13 +8,14 @@ type Limit = PlanView['limits'][number];
 interface PlanRow {
   readonly name: string;
   readonly publicServices: boolean;
+  readonly historyDays: number;
   readonly limits: Limit[];
 }
 
 /** The team's plan with what is used of it; the triggers of the database keep the same numbers. @throws TriggerFsError TFS_UNKNOWN_TEAM */
 export async function readPlan(tx: Transaction, principal: Principal): Promise<PlanView> {
   const [plan] = await tx.rows<PlanRow>(
-    `select p.name, p.public_services as "publicServices",
+    `select p.name, p.public_services as "publicServices", coalesce(t.history_days, p.history_days) as "historyDays",
        (select json_agg(json_build_object('resource', r.kind,
             'used', case r.kind when 'teams' then o.used else triggerfs.team_use(t.id, r.kind) end,
             'limit', case r.kind when 'teams' then case when o.used = 0 then p.teams else o.allowed end
@@ -24,5 +25,5 @@ export async function readPlan(tx: Transaction, principal: Principal): Promise<P
     [principal.teamId, principal.id],
   );
   if (plan === undefined) throw new TriggerFsError('TFS_UNKNOWN_TEAM', 'the team is gone');
-  return { plan: plan.name, publicServices: plan.publicServices, limits: plan.limits };
+  return { plan: plan.name, publicServices: plan.publicServices, historyDays: plan.historyDays, limits: plan.limits };
 }

@@ -13,6 +13,8 @@ export const PlanResource = Type.Union([
 export const PlanView = Type.Object({
   plan: Type.String(),
   publicServices: Type.Boolean(),
+  /** Days for which the history is kept. */
+  historyDays: Type.Integer(),
   limits: Type.Array(
     Type.Object({
       resource: PlanResource,

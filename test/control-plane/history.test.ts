@@ -214,6 +214,15 @@ suite('history', () => {
       sealed: true,
     });
     assert.equal((await as('viewer', `POST /v1/history/${id}/replay`)).status, 403, 'a viewer sees it and does not run it');
+    for (const [scopes, status] of [
+      [['read'], 403],
+      [['invoke'], 403],
+      [['read', 'invoke'], 202],
+    ] as const) {
+      const made = await as('member', 'POST /v1/tokens', { name: scopes.join('-'), scopes });
+      const replayed = await api.call(`POST /v1/history/${id}/replay`, { token: String(made.body.token) });
+      assert.equal(replayed.status, status, scopes.join(' '));
+    }
     const gone = await writer.invocation({ payload: null, payloadBytes: 3 });
     const refused = await as('member', `POST /v1/history/${gone}/replay`);
     assert.equal(refused.body.code, 'TFS_NOT_KEPT');

@@ -126,6 +126,7 @@ suite('plans', () => {
     assert.deepEqual(plan, {
       plan: 'free',
       publicServices: false,
+      historyDays: 1,
       limits: [
         { resource: 'teams', used: 0, limit: 1 },
         { resource: 'users', used: 4, limit: 2 },
