@@ -105,7 +105,7 @@ export class Dispatcher {
         if (!more) await this.#rest();
       } catch (err) {
         this.#options.log.warn({ err }, 'the queue cannot be read');
-        await sleep(this.#pause.next());
+        await this.#wait(this.#pause.next());
       }
     }
   }
@@ -140,9 +140,15 @@ export class Dispatcher {
   async #rest(): Promise<void> {
     if (this.#nudged && this.running.size < MAX_RUNNING) return;
     const quiet = performance.now() - this.#busyAt > QUIET_AFTER_MS && this.running.size === 0;
+    await this.#wait(quiet ? QUIET_POLL_MS : POLL_MS);
+  }
+
+  /** Waits so long, or until a nudge. */
+  async #wait(ms: number): Promise<void> {
+    if (this.#state !== 'fetching') return;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#wake = resolve;
-    const timer = setTimeout(resolve, quiet ? QUIET_POLL_MS : POLL_MS);
+    const timer = setTimeout(resolve, ms);
     await promise;
     clearTimeout(timer);
     this.#wake = null;
