@@ -31,6 +31,9 @@ test('words, names and choices are completed', async () => {
     ],
     '/v1/services': [{ name: 'demo' }],
     '/v1/triggers': [{ path: '/demo/with blank' }],
+    '/v1/schedules': [{ name: 'nightly' }],
+    '/v1/history?limit=100': [{ id: '01a2000f-25ce-7000-8000-0e6efe27b27d' }],
+    '/v1/queue?limit=100': [{ id: '01a2000f-331d-7000-8000-0a56ea21f1d0' }],
   });
   const completed = async (line: string): Promise<readonly string[]> => (await complete(line, CONFIGURE, names))[0];
   assert.deepEqual(await completed('sh'), ['show']);
@@ -40,6 +43,15 @@ test('words, names and choices are completed', async () => {
   assert.deepEqual(await completed('set services demo workers add d'), ['delta', 'demo01']);
   assert.deepEqual(await completed('request service demo plugin f'), ['file/append']);
   assert.deepEqual(await completed('show triggers '), ['"/demo/with blank"']);
+  assert.deepEqual(await completed('monitor 01a'), ['01a2000f-25ce-7000-8000-0e6efe27b27d']);
+  assert.deepEqual(await completed('request queue cancel '), ['01a2000f-331d-7000-8000-0a56ea21f1d0']);
+  assert.deepEqual(await completed('request schedule nightly p'), ['pause']);
+  assert.deepEqual(await completed('show schedules n'), ['nightly']);
+  assert.deepEqual(await completed('set schedules nightly timezone Europe/Ber'), ['Europe/Berlin']);
+  assert.deepEqual(await completed('set schedules nightly overlap '), ['skip', 'queue', 'allow']);
+  assert.deepEqual(await completed('set services demo http answer '), ['json', 'raw']);
+  assert.deepEqual(await completed('show history verdict worker'), ['worker-lost']);
+  assert.deepEqual(await completed('show queue d'), ['done', 'dead']);
   assert.deepEqual(await completed('show workers | c'), ['count', 'compare']);
   assert.deepEqual(await completed('help se'), ['set']);
   assert.deepEqual(await completed('set workers demo01 description "te'), []);

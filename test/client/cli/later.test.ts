@@ -86,19 +86,20 @@ test('the history is searched', async () => {
   });
   const failed = await later('exit 7', { service: 'other' });
   await kept(failed);
-  const found = async (filter: string): Promise<string> => (await run(`show history ${filter} | match ${failed} | count`)).stdout.trim();
-  for (const filter of [
-    'service other',
-    'verdict failed',
-    'worker demo01',
-    'source api',
-    'caller demo',
-    'since 1h',
-    'plugin command/command',
-  ])
-    assert.equal(await found(filter), 'Count: 1 lines', filter);
-  for (const filter of ['service demo', 'verdict ok', 'source fs', 'until 1h', 'since 2099-01-01'])
-    assert.equal(await found(filter), 'Count: 0 lines', filter);
+  const counts = async (filters: readonly string[]): Promise<string[]> => {
+    const lines = filters.map((filter) => `show history ${filter} | match ${failed} | count`);
+    return (await run(...lines)).stdout.trim().split('\n');
+  };
+  const fitting = ['service other', 'verdict failed', 'worker demo01', 'source api', 'caller demo', 'since 1h', 'plugin command/command'];
+  const others = ['service demo', 'verdict ok', 'source fs', 'until 1h', 'since 2099-01-01'];
+  assert.deepEqual(
+    await counts(fitting),
+    fitting.map(() => 'Count: 1 lines'),
+  );
+  assert.deepEqual(
+    await counts(others),
+    others.map(() => 'Count: 0 lines'),
+  );
   assert.match((await run('show history verdict wrong')).stderr, /unexpected word wrong; expected ok, failed/);
   assert.match((await run('show history limit 1')).stdout, /There are more: narrow it down, or give a higher limit\.\n\(1 rows\)/);
   const again = await run(`request replay ${failed}`);
