@@ -32,7 +32,7 @@ const OVERDUE = 2_000;
 
 /**
  * The clock of a control-plane. graphile-worker brings the jobs that lie beside schedules: `schedule.plan` when the rule is new, and
- * `schedule.fire` seven seconds before a slot, which goes into a local timer. A sweep takes over what nobody fired, such as the slots of
+ * `schedule.fire` nine seconds before a slot, which goes into a local timer. A sweep takes over what nobody fired, such as the slots of
  * a control-plane that was killed. Any number of these run on one database.
  */
 export class Scheduler {
