@@ -58,11 +58,6 @@ export class FireRunner implements RunLink {
     );
   }
 
-  /** Fires on their way. */
-  get size(): number {
-    return this.#open.size + this.#retries.size;
-  }
-
   closed(): void {
     // RESULT tells the same, in its turn.
   }

@@ -181,11 +181,6 @@ export class Journal {
     return (rows as unknown as FireRow[]).map(fireOf);
   }
 
-  /** Fires that no broker has confirmed. */
-  get size(): number {
-    return Number((this.#prepare('select count(*) as n from fires').get() as { n: number }).n);
-  }
-
   deleteFire(sequence: number): void {
     this.#prepare('delete from outputs where fire = ?').run(sequence);
     this.#prepare('delete from fires where sequence = ?').run(sequence);

@@ -60,16 +60,13 @@ export class Residents {
   readonly #sessions = new Map<ReportLink, Session>();
   #open: Open | null = null;
   #retry: NodeJS.Timeout | null = null;
+  /** Something that a broker said was not written: it is to be asked for again. */
+  #missed = false;
   #complained = '';
   #stopped = false;
 
   constructor(options: ResidentsOptions) {
     this.#options = options;
-  }
-
-  /** Schedules kept now. */
-  get size(): number {
-    return this.#open?.book.keepers.size ?? 0;
   }
 
   /** Goes on with what the journal knows. Calling it again changes nothing. */
@@ -82,7 +79,9 @@ export class Residents {
     if (!this.#sessions.has(link)) this.#sessions.set(link, { keeps: 0, released: [], definitions: [] });
     if (schedules > 0) this.#want();
     const session = this.#sessions.get(link) as Session;
-    if (this.#open !== null && session.keeps === 0) this.#keep(link, session);
+    this.#guard(() => {
+      if (this.#open !== null && session.keeps === 0) this.#keep(link, session);
+    });
     this.#open?.clock.wake();
     this.#open?.uploader.wake();
   }
@@ -93,15 +92,11 @@ export class Residents {
     const open = this.#open;
     if (session === undefined || open === null) return;
     const body: unknown = readJson(batch, start, end);
-    try {
+    this.#guard(() => {
       if (type === RecordType.schedule) session.definitions.push(body as ResidentSchedule);
       else if (type === RecordType.fired) open.uploader.confirmed(body as Fired);
       else if (type === RecordType.schedules) this.#list(link, session, open, body as ResidentSchedules);
-    } catch (err) {
-      // What the broker says is asked for again, and a report is sent again, when the journal can be written.
-      this.#options.log.error({ err }, 'the journal of resident schedules cannot be written');
-      this.#again(() => this.#askAgain());
-    }
+    });
   }
 
   /** A session has ended. */
@@ -118,7 +113,7 @@ export class Residents {
     this.#open?.runner.stop();
   }
 
-  /** Writes the rest, after the last run has ended, gives reports a moment to leave, and closes the journal. */
+  /** Writes the rest, after the last run has ended, and closes the journal. What is not reported is reported after the next start. */
   async stop(): Promise<void> {
     this.halt();
     const open = this.#open;
@@ -138,11 +133,11 @@ export class Residents {
       const { message } = error as Error;
       if (message !== this.#complained) this.#options.log.error(`resident schedules are not kept: ${message}; trying again`);
       this.#complained = message;
-      this.#again(() => this.#want());
+      this.#again();
       return;
     }
     this.#complained = '';
-    for (const [link, session] of this.#sessions) this.#keep(link, session);
+    this.#guard(() => this.#keepAll());
     this.#check();
   }
 
@@ -172,21 +167,34 @@ export class Residents {
     const open = this.#open;
     if (open === null || this.#stopped) return;
     if (open.fires.check(Date.now())) open.clock.arm(open.book.keepers.values());
-    else this.#again(() => this.#check());
+    else this.#again();
   }
 
-  #again(action: () => void): void {
+  #again(): void {
+    if (this.#stopped) return;
     this.#retry ??= setTimeout(() => {
       this.#retry = null;
-      action();
+      if (this.#open === null) return this.#want();
+      if (this.#missed) this.#guard(() => this.#keepAll());
+      this.#open.uploader.wake();
+      this.#check();
     }, RETRY_MS);
   }
 
-  #askAgain(): void {
-    if (this.#open === null) return;
+  /** What a broker says is asked for again, and a report is sent again, when the journal can be used. */
+  #guard(work: () => void): void {
+    try {
+      work();
+    } catch (err) {
+      if (!this.#missed) this.#options.log.error({ err }, 'the journal of resident schedules cannot be used, trying again');
+      this.#missed = true;
+      this.#again();
+    }
+  }
+
+  #keepAll(): void {
     for (const [link, session] of this.#sessions) this.#keep(link, session);
-    this.#open.uploader.wake();
-    this.#check();
+    this.#missed = false;
   }
 
   #keep(link: ReportLink, session: Session): void {

@@ -54,8 +54,13 @@ export class Uploader {
     const links = [...this.#options.links()].filter((link) => link.open);
     const link = links.find((candidate) => candidate !== this.#avoid) ?? links[0];
     if (link === undefined) return;
-    const fires = this.#next();
-    if (fires.length > 0) this.#send(link, fires);
+    try {
+      const fires = this.#next();
+      if (fires.length > 0) this.#send(link, fires);
+    } catch (err) {
+      this.#options.log.error({ err }, 'the journal of resident schedules cannot be read, trying again');
+      this.#again(link, 'the journal cannot be read');
+    }
   };
 
   /** FIRED of a broker. */
