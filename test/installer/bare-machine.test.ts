@@ -211,7 +211,7 @@ async function runUnits(t: TestContext, machine: BareMachine): Promise<void> {
     assert.deepEqual([name, show(name, 'ActiveState'), show(name, 'Result')], [name, 'inactive', 'success']);
   }
   assert.notEqual(machine.run('mountpoint -q /mnt/triggerfs').status, 0);
-  assert.equal(machine.run('pgrep -f /opt/triggerfs/triggerfs').stdout, '');
+  assert.equal(machine.run('ps -eo args | grep "[/]opt/triggerfs/triggerfs"').stdout, '');
   // All at once they stop and start in their order too.
   const all = UNITS.map((name) => `triggerfs-${name}`).join(' ');
   machine.do(`systemctl start ${all}`);

@@ -60,8 +60,6 @@ export class BareMachine {
     mkdirSync(join(archives, 'partial'), { recursive: true });
     mkdirSync(join(home, '.npm'), { recursive: true });
     const binds = ['/dev/fuse', `${archives}:/var/cache/apt/archives`, `${join(home, '.npm')}:/root/.npm`];
-    // Where this machine still has the old hierarchy of control groups, systemd-nspawn has to be told.
-    const unified = existsSync('/sys/fs/cgroup/cgroup.controllers');
     const nspawn = spawn(
       'systemd-nspawn',
       [
@@ -76,7 +74,8 @@ export class BareMachine {
         ...binds.map((bind) => `--bind=${bind}`),
       ],
       {
-        env: { PATH: path, ...(unified ? {} : { SYSTEMD_NSPAWN_UNIFIED_HIERARCHY: '0' }) },
+        // The control groups of today, also where this machine has the old ones: systemd sees at once that a unit has no process left.
+        env: { PATH: path, SYSTEMD_NSPAWN_UNIFIED_HIERARCHY: '1' },
         stdio: ['ignore', 'ignore', 'pipe'],
         detached: true,
       },
