@@ -18,6 +18,8 @@ export interface KeptPiece {
 }
 
 interface BlockRow {
+  /** Which of the requests of the statement it answers, from 1. */
+  readonly request: number;
   readonly worker_id: number;
   readonly identity: string | null;
   readonly attempt: number;
@@ -26,21 +28,34 @@ interface BlockRow {
   readonly data: Buffer;
 }
 
-/** Blocks that are read at once: up to 1 MiB of output. */
-const BLOCKS = 16;
-// The first attempt of a run begins with block 0; those that were read are left out by run.
-const SQL = `select o.worker_id, r.identity, o.attempt, o.block, o.gap, o.data
-  from triggerfs.outputs o
-    left join triggerfs.runs r on r.invocation_id = o.invocation_id and r.worker_id = o.worker_id and r.attempt = o.attempt and r.day = o.day
-    left join unnest($3::integer[], $4::integer[], $5::integer[]) as k (worker_id, attempt, block)
-      on k.worker_id = o.worker_id and k.attempt = o.attempt
-  where o.team_id = $1 and o.invocation_id = $2 and o.block > coalesce(k.block, -1)
-  order by o.worker_id, o.attempt, o.block limit ${BLOCKS}`;
+interface Request {
+  readonly teamId: number;
+  readonly invocation: string;
+  readonly position: OutputPosition;
+  readonly resolve: (rows: readonly BlockRow[]) => void;
+  readonly reject: (error: unknown) => void;
+}
 
-/** Output of invocations from the history, in pieces as workers sent them. */
+/** Blocks of up to 64 KiB that one statement reads, over all who ask; everybody gets one at least. */
+const BLOCKS = 64;
+const MAX_BLOCKS_EACH = 16;
+const SQL = `select w.n::integer as request, o.worker_id, o.identity, o.attempt, o.block, o.gap, o.data
+  from unnest($1::integer[], $2::uuid[]) with ordinality as w (team_id, invocation_id, n)
+  cross join lateral (
+    select o.worker_id, r.identity, o.attempt, o.block, o.gap, o.data
+    from triggerfs.outputs o
+      left join triggerfs.runs r on r.invocation_id = o.invocation_id and r.worker_id = o.worker_id and r.attempt = o.attempt and r.day = o.day
+      left join unnest($3::integer[], $4::integer[], $5::integer[], $6::integer[]) as k (n, worker_id, attempt, block)
+        on k.n = w.n and k.worker_id = o.worker_id and k.attempt = o.attempt
+    where o.team_id = w.team_id and o.invocation_id = w.invocation_id and o.block > coalesce(k.block, -1)
+    order by o.worker_id, o.attempt, o.block limit $7) o
+  order by w.n, o.worker_id, o.attempt, o.block`;
+
+/** Output of invocations from the history, in pieces as workers sent them. Who asks in the same moment shares a statement. */
 export class KeptOutput {
   readonly #pool: Pick<Pool, 'query'>;
   readonly #keys: KeyRing;
+  #waiting: Request[] = [];
 
   constructor(pool: Pick<Pool, 'query'>, keys: KeyRing) {
     this.#pool = pool;
@@ -49,22 +64,12 @@ export class KeptOutput {
 
   /** The next pieces of all runs after a position, which is moved on. Empty: there is no more at the moment. */
   async next(teamId: number, invocation: string, position: OutputPosition): Promise<KeptPiece[]> {
-    const known = [...position].map(([run, block]) => [...run.split('.').map(Number), block]);
-    const column = (index: number): number[] => known.map((numbers) => numbers[index] as number);
-    const { rows } = await this.#pool.query<BlockRow>({
-      name: 'kept-output',
-      text: SQL,
-      values: [teamId, invocation, column(0), column(1), column(2)],
-    });
+    const { promise, resolve, reject } = Promise.withResolvers<readonly BlockRow[]>();
+    if (this.#waiting.length === 0) setImmediate(() => void this.#read(this.#waiting.splice(0)));
+    this.#waiting.push({ teamId, invocation, position, resolve, reject });
     const pieces: KeptPiece[] = [];
-    for (const row of rows) {
-      const aad = outputAad(teamId, invocation, row.worker_id, row.attempt, row.block);
-      const block = await open(this.#keys, teamId, aad, row.data);
-      let { gap } = row;
-      for (const { stream, sequence, data } of readBlock(block)) {
-        pieces.push({ worker: row.identity ?? '', attempt: row.attempt, block: row.block, gap, stream, sequence, data });
-        gap = false;
-      }
+    for (const row of await promise) {
+      pieces.push(...(await this.#pieces(teamId, invocation, row)));
       position.set(`${row.worker_id}.${row.attempt}`, row.block);
     }
     return pieces;
@@ -78,5 +83,33 @@ export class KeptOutput {
       if (pieces.length === 0) return;
       for (const piece of pieces) if (piece.stream === stream) yield piece.data;
     }
+  }
+
+  /** Never rejects: each request has its own answer. */
+  async #read(requests: readonly Request[]): Promise<void> {
+    const known = requests.flatMap(({ position }, index) =>
+      [...position].map(([run, block]) => [index + 1, ...run.split('.').map(Number), block] as readonly number[]),
+    );
+    const column = (at: number): (number | undefined)[] => known.map((numbers) => numbers[at]);
+    const each = Math.min(MAX_BLOCKS_EACH, Math.max(1, Math.floor(BLOCKS / requests.length)));
+    try {
+      const { rows } = await this.#pool.query<BlockRow>({
+        name: 'kept-output',
+        text: SQL,
+        values: [requests.map(({ teamId }) => teamId), requests.map(({ invocation }) => invocation), ...[0, 1, 2, 3].map(column), each],
+      });
+      const answers = Map.groupBy(rows, ({ request }) => request);
+      requests.forEach(({ resolve }, index) => void resolve(answers.get(index + 1) ?? []));
+    } catch (error) {
+      for (const { reject } of requests) reject(error);
+    }
+  }
+
+  async #pieces(teamId: number, invocation: string, row: BlockRow): Promise<KeptPiece[]> {
+    const { worker_id, attempt, block, identity } = row;
+    const opened = await open(this.#keys, teamId, outputAad(teamId, invocation, worker_id, attempt, block), row.data);
+    return [...readBlock(opened)].map(({ stream, sequence, data }, index) => {
+      return { worker: identity ?? '', attempt, block, gap: row.gap && index === 0, stream, sequence, data };
+    });
   }
 }
