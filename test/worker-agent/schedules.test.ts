@@ -78,7 +78,7 @@ function assertEverySlot(brokers: readonly FakeBroker[], step = 1_000): number[]
 }
 
 test('a schedule fires on time, and each fire is reported with verdict and output', async () => {
-  await begin([{}]);
+  await begin([{ overlap: 'allow' }]);
   const fired = (): FakeBroker['reports'] => rig.broker.reports.filter(({ report }) => report.outcome !== 'missed');
   await until(() => fired().length >= 3, { what: 'three reports', timeoutMs: 15_000 });
   assertEverySlot([rig.broker]);
