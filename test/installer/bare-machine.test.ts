@@ -118,7 +118,7 @@ test('a machine without anything installed', { timeout: 600_000 }, async (contex
     // The whole machine's programs, and the person's configuration.
     const through = as(`sudo /srv/package/install.sh --yes --api ${api} --team team1 modules config`);
     assert.match(through, /Modules: this version is in \/opt\/triggerfs already[\s\S]*Configuration: wrote \/home\/hp\/triggerfs\.toml\./);
-    assert.equal(machine.do('stat -c "%a %U %G" /home/hp/triggerfs.toml'), '600 hp hp\n');
+    assert.equal(machine.do('stat -c "%a %U %G" ~hp/triggerfs.toml'), '600 hp hp\n');
     // What is missing comes through sudo too.
     machine.do('dpkg --remove --force-depends curl');
     const fetched = as(

@@ -22,6 +22,8 @@ import { npmSettings } from './installer.ts';
 const CACHE = '/var/cache/triggerfs-test';
 /** What a minimal Debian or Ubuntu server has beyond apt; nothing that triggerFS needs but a kernel and systemd. */
 const PACKAGES = ['ca-certificates', 'dbus', 'procps', 'sudo', 'systemd', 'systemd-sysv'];
+/** Home of the machine's root. */
+const ROOT_HOME = '/root';
 const CA_FILE = '/etc/npm-ca.crt';
 
 /** Why there is no bare machine here; false where there can be one. */
@@ -55,11 +57,11 @@ export class BareMachine {
     execFileSync('cp', ['-a', '--reflink=auto', `${base}/.`, root]);
     settle(root);
     // Packages that were fetched once, by apt and by npm, are not fetched again.
-    const { home = '/root', path } = environment();
+    const { home = ROOT_HOME, path } = environment();
     const archives = join(CACHE, 'archives');
     mkdirSync(join(archives, 'partial'), { recursive: true });
     mkdirSync(join(home, '.npm'), { recursive: true });
-    const binds = ['/dev/fuse', `${archives}:/var/cache/apt/archives`, `${join(home, '.npm')}:/root/.npm`];
+    const binds = ['/dev/fuse', `${archives}:/var/cache/apt/archives`, `${join(home, '.npm')}:${join(ROOT_HOME, '.npm')}`];
     const nspawn = spawn(
       'systemd-nspawn',
       [
@@ -106,7 +108,7 @@ export class BareMachine {
   command(extra: Readonly<Record<string, string>> = {}): string[] {
     const variables = {
       ...extra,
-      HOME: '/root',
+      HOME: ROOT_HOME,
       PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
       TERM: 'xterm',
       LANG: 'C.UTF-8',

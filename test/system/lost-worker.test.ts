@@ -10,8 +10,8 @@ import { parseConfig } from '../../runtime/config/index.ts';
 import { silentLogger } from '../../runtime/logging.ts';
 import { packageRoot } from '../../runtime/package-root.ts';
 import { COST, Fixture } from '../control-plane/fixture.ts';
-import { masterKeySection } from '../support/master-key.ts';
 import { BrokerProcess } from '../support/broker-process.ts';
+import { masterKeySection } from '../support/master-key.ts';
 import { until } from '../support/wait.ts';
 import { World } from '../support/world.ts';
 
