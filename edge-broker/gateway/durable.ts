@@ -55,7 +55,7 @@ export class Durable {
 
   /** @throws TriggerFsError what the resolver denies, TFS_CONFLICT (the key belongs to another request), TFS_NOT_KEPT, TFS_UNAVAILABLE, TFS_TIMEOUT */
   async answer(asked: DurableRequest): Promise<FastifyReply> {
-    const { request, reply, bearer, invoke, preference, key, format, raw } = asked;
+    const { reply, bearer, invoke, preference, format, raw } = asked;
     const { principal } = bearer;
     const timeoutMs = this.#admit(bearer, invoke, !preference.async && format !== null);
     const { id, existing } = await this.#parts.acceptor.accept(itemOf(asked, timeoutMs));
@@ -63,22 +63,14 @@ export class Durable {
     reply.headers({ location: await this.#parts.keys.location(bearer, id), 'cache-control': 'no-store', 'x-triggerfs-invocation': id });
     const applied = appliedPreference(preference);
     if (applied !== '') reply.header('preference-applied', applied);
-    const gone = goneSignal(reply);
-    if (preference.async) {
-      const kept =
-        preference.waitMs === 0
-          ? await this.#known(reference, existing)
-          : await this.#parts.sources.watch.ended(reference, preference.waitMs, gone);
-      return kept !== null && hasEnded(kept) && preference.waitMs > 0
-        ? this.#sendEnd(reply, kept, principal.team, raw)
-        : sendAccepted(reply, id, kept, existing);
-    }
-    request.log.debug({ key: key !== null }, 'waiting for an accepted invocation');
-    if (format !== null) return this.#sendLive(reply, reference, principal.team, format);
-    const kept = await this.#parts.sources.watch.ended(reference, timeoutMs + QUEUE_MARGIN_MS, gone);
-    if (kept === null)
-      throw new TriggerFsError('TFS_TIMEOUT', `invocation ${id} has not ended yet; it goes on, and its address tells how it ends`);
-    return this.#sendEnd(reply, kept, principal.team, raw);
+    const first = await this.#known(reference, existing);
+    if (preference.async && preference.waitMs === 0) return sendAccepted(reply, id, first, existing);
+    if (!preference.async && format !== null) return this.#sendLive(reply, reference, principal.team, format);
+    const limitMs = preference.async ? preference.waitMs : timeoutMs + QUEUE_MARGIN_MS;
+    const kept = first !== null && hasEnded(first) ? first : await this.#parts.sources.watch.ended(reference, limitMs, goneSignal(reply));
+    if (kept !== null) return this.#sendEnd(reply, kept, principal.team, raw);
+    if (preference.async) return sendAccepted(reply, id, first, existing);
+    throw new TriggerFsError('TFS_TIMEOUT', `invocation ${id} has not ended yet; it goes on, and its address tells how it ends`);
   }
 
   /** Accepts what a webhook delivered; the same delivery again is the same invocation. */
