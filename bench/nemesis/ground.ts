@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { libfuseEnvironment } from '../../fs/libfuse.ts';
+import { detach } from '../../fs/mountpoint.ts';
 import { migrate } from '../../migrations/runner.ts';
 import { logIn } from '../../runtime/credentials.ts';
 import { Lifecycle } from '../../runtime/lifecycle.ts';
@@ -66,7 +67,11 @@ export class Ground {
       await content.close();
       const ports = await Promise.all(Array.from({ length: settings.planes }, () => freePort()));
       const programs = [...planes(folder, url, ports), ...brokers(folder, url, settings.brokers), ...workers(folder, ports, logins)];
-      if (settings.mount) programs.push(mount(folder, ports, content));
+      if (settings.mount) {
+        // What a killed mount left behind.
+        lifecycle.add('mount', () => detach(join(folder, 'mount'), true).catch(() => undefined));
+        programs.push(mount(folder, ports, content));
+      }
       for (const program of programs) {
         lifecycle.add(program.name, () => program.stop());
         program.start();
@@ -189,7 +194,9 @@ function mount(folder: string, [port]: readonly number[], content: Content): Pro
     triggerfs: { mountpoint: join(folder, 'mount'), spool: join(folder, 'spool') },
   };
   const config = writeToml(join(folder, 'fs.toml'), sections);
-  return program('fs', 'fs', 'fs', ['-config', config, '-json'], folder, libfuseEnvironment(folder));
+  // The mounting process itself, as triggerfs-server runs it: a supervisor that is killed would leave it behind.
+  const daemon = join(packageRoot(), 'fs', 'daemon.ts');
+  return new ProgramVictim('fs', 'fs', [daemon, '-config', config, '-json'], join(folder, 'fs.log'), libfuseEnvironment(folder));
 }
 
 async function teamOf(url: string): Promise<number> {
