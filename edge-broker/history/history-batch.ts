@@ -29,11 +29,14 @@ export class HistoryBatch {
   readonly #invocations: { readonly record: InvocationRecord; readonly over: boolean }[] = [];
   #blocks: NumberedBlock[] = [];
   readonly #keys = new Set<string>();
+  /** When the oldest of it happened, in milliseconds since 1970. */
+  readonly since: number;
   readonly #secrets: TeamSecrets;
   readonly #statements: { readonly name: string; readonly text: string; readonly values: readonly Buffer[] }[] = [];
 
-  constructor(secrets: TeamSecrets) {
+  constructor(secrets: TeamSecrets, since = Date.now()) {
     this.#secrets = secrets;
+    this.since = since;
   }
 
   get full(): boolean {

@@ -46,8 +46,8 @@ export class HistoryWriter {
   readonly #log: Logger;
   #invocations: InvocationRecord[] = [];
   #runs: RunRecord[] = [];
-  #batch: HistoryBatch | null = null;
-  #batchSince = 0;
+  /** Encoded and not stored yet, oldest first. */
+  readonly #batches: HistoryBatch[] = [];
   #dirtySince = 0;
   #hopeless = 0;
   #timer: NodeJS.Timeout | null = null;
@@ -65,7 +65,7 @@ export class HistoryWriter {
 
   /** Age of the oldest thing that is not stored, in milliseconds. */
   get lagMs(): number {
-    const since = this.#batchSince || this.#dirtySince;
+    const since = this.#batches[0]?.since ?? this.#dirtySince;
     return since === 0 ? 0 : Date.now() - since;
   }
 
@@ -121,7 +121,7 @@ export class HistoryWriter {
   }
 
   get #pending(): boolean {
-    return this.#batch !== null || this.#invocations.length > 0 || this.#runs.length > 0;
+    return this.#batches.length > 0 || this.#invocations.length > 0 || this.#runs.length > 0;
   }
 
   #touch(record: RunRecord): void {
@@ -172,30 +172,40 @@ export class HistoryWriter {
     }
   }
 
-  /** Writes one batch; false when there is nothing that can be written yet. */
+  /** Writes one batch; false when there is nothing that can be written yet. While it is written, the next one is encoded. */
   async #flushOnce(): Promise<boolean> {
-    if (this.#batch === null) {
-      await this.#secrets.prepare(new Set([...this.#runs.map(({ invocation }) => invocation), ...this.#invocations].map(teamOf)));
-      await alignRuns(this.#pool, this.#runs, this.#stopping);
-      const batch = this.#take();
-      if (batch.empty) return false;
-      await batch.encode(this.#brokerId);
-      this.#batch = batch;
+    if (this.#batches.length === 0) await this.#encodeNext(true);
+    const [batch] = this.#batches;
+    if (batch === undefined) return false;
+    const ahead = this.#batches.length === 1 && this.budget.buffered - batch.bytes > SOON_BYTES ? this.#encodeNext(false) : null;
+    try {
+      await this.#store(batch);
+    } finally {
+      // Its own trouble comes up again when it is its turn.
+      await ahead?.catch(() => undefined);
     }
-    await this.#store(this.#batch);
-    const { rows } = this.#batch;
+    const { rows } = batch;
     const { counters } = this.budget;
     counters.invocations += rows.invocations;
     counters.runs += rows.runs;
     counters.outputs += rows.outputs;
-    this.#forget(this.#batch);
+    this.#forget(batch);
     return true;
+  }
+
+  /** Chooses and encodes a batch. `align`: nothing is on its way, so the tables tell what is stored of runs that are repeated. */
+  async #encodeNext(align: boolean): Promise<void> {
+    await this.#secrets.prepare(new Set([...this.#runs.map(({ invocation }) => invocation), ...this.#invocations].map(teamOf)));
+    if (align) await alignRuns(this.#pool, this.#runs, this.#stopping);
+    const batch = this.#take();
+    if (batch.empty) return;
+    await batch.encode(this.#brokerId);
+    this.#batches.push(batch);
   }
 
   /** Chooses what the next batch holds. Runs come first: an invocation waits until all that is known of its runs goes with it. */
   #take(): HistoryBatch {
-    const batch = new HistoryBatch(this.#secrets);
-    this.#batchSince = this.#dirtySince;
+    const batch = new HistoryBatch(this.#secrets, this.#dirtySince);
     const runs = this.#runs;
     this.#runs = [];
     for (const record of runs) {
@@ -227,8 +237,7 @@ export class HistoryWriter {
       record.dirty = false;
       batch.addInvocation(record);
     }
-    this.#dirtySince = this.#runs.length + this.#invocations.length === 0 ? 0 : this.#batchSince;
-    if (batch.empty) this.#batchSince = 0;
+    if (this.#runs.length + this.#invocations.length === 0) this.#dirtySince = 0;
     return batch;
   }
 
@@ -277,8 +286,7 @@ export class HistoryWriter {
 
   #forget(batch: HistoryBatch): void {
     this.budget.buffered -= batch.bytes;
-    this.#batch = null;
-    this.#batchSince = 0;
+    this.#batches.shift();
     this.#hopeless = 0;
   }
 
