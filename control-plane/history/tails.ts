@@ -11,6 +11,7 @@ const PERIOD_MS = 250;
 /** Blocks of one run and of all that one look brings: what comes faster is brought by the next ones. */
 const BLOCKS_PER_RUN = 8;
 const BLOCKS = 64;
+const STOP_MS = 500;
 
 interface FollowedRow extends BlockRow {
   readonly place: number;
@@ -63,7 +64,8 @@ export class Tails {
   async stop(): Promise<void> {
     this.#ending.abort();
     for (const tail of this.#tails.values()) tail.stop();
-    await this.#loop;
+    // A look may wait for a database that does not answer.
+    await Promise.race([this.#loop, sleep(STOP_MS, undefined, { ref: false })]);
   }
 
   #start(): void {
