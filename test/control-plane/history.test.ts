@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { before, suite, test } from 'node:test';
-import type { HistoryInvocation, HistoryPage } from '../../protocol/http/history.ts';
+import type { HistoryInvocation, HistoryPage, StatisticsAnswer } from '../../protocol/http/history.ts';
 import { type Answer, type Fixture, startFixture, suiteCleanup } from './fixture.ts';
 import { HistoryWriter } from './history-fixture.ts';
 
@@ -175,7 +175,8 @@ suite('history', () => {
       [team],
     );
     await writer.sql(`update triggerfs.statistics_progress set until = ${hour} + interval '1 hour'`);
-    const counted = async (who: string): Promise<number> => ((await as(who, 'GET /v1/statistics')).body.items as unknown[]).length;
+    const counted = async (who: string): Promise<number> =>
+      ((await as(who, 'GET /v1/statistics')).body as unknown as StatisticsAnswer).items.length;
     assert.ok((await counted('member')) > (await counted('viewer')));
     await writer.invocation({ service: 'mine', acceptedAt: new Date(Date.now() + 1000) });
     assert.equal((await list('', 'viewer')).items.length, 1, 'the new service is the team’s');

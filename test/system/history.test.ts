@@ -22,7 +22,7 @@ suite('history of a whole system', () => {
 
   /** Calls the demo service by HTTP and reads the answer to its end, in the background. */
   async function command(line: string): Promise<{ id: string; ended: Promise<void> }> {
-    const response = await fetch(new URL('/v1/invoke/demo/demo', system.ready.gateway), {
+    const response = await fetch(new URL('/v1/invoke/demo/demo', system.ready.gateway ?? ''), {
       method: 'POST',
       headers: { authorization: `Bearer ${system.login.edgeToken}`, 'content-type': 'application/json', accept: 'application/x-ndjson' },
       body: JSON.stringify({ plugin: 'command/command', command: line, timeout: '100s' }),
