@@ -63,6 +63,8 @@ const PASSWORD_COST = 12;
 const REQUESTS_PER_SECOND = 100;
 const CONNECTIONS = 10;
 const LOGIN_CONNECTIONS = 2;
+/** How long a check may wait for its turn, below what clients and connections wait. */
+const HASH_WAIT_MS = 5_000;
 /** How many may wait from one address. */
 const LOGINS_PER_ADDRESS = 60;
 /** Callbacks at once. They are announced, so that polling is only for retries. */
@@ -113,7 +115,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     const { app, routes } = await buildApp({
       database,
       logins: new Database(loginPool),
-      hashing: new FairQueue({ concurrency: LOGIN_CONNECTIONS, perKey: LOGINS_PER_ADDRESS, waitMs: LOGIN_WAIT_MS }),
+      hashing: new FairQueue({ concurrency: LOGIN_CONNECTIONS, perKey: LOGINS_PER_ADDRESS, waitMs: HASH_WAIT_MS }),
       keys,
       teamKeys,
       sessions: new Sessions(database, keys),

@@ -12,6 +12,8 @@ interface Window {
 const WINDOW_MS = 60_000;
 const MAX_KEYS = 50_000;
 const MAX_WAITING = 1_000;
+/** Together with the wait for a check it must stay below what a connection may be silent. */
+const WAIT_MS = 4_500;
 
 /**
  * Limits failed logins per key and minute, before the database is asked. No more attempts run at once than may still fail,
@@ -28,7 +30,7 @@ export class Attempts {
 
   /**
    * Runs a check; undefined is a failure, an error is none.
-   * @throws TriggerFsError TFS_RATE_LIMITED without running it
+   * @throws TriggerFsError without running it: TFS_RATE_LIMITED, or TFS_BUSY when others of the key take too long
    */
   async run<T>(key: string, check: () => Promise<T | undefined>): Promise<T | undefined> {
     const window = await this.#enter(key);
@@ -60,7 +62,7 @@ export class Attempts {
         window.pending += 1;
         return window;
       }
-      await new Promise<void>((resolve) => window.waiting.push(resolve));
+      await wait(window.waiting);
     }
   }
 
@@ -78,4 +80,19 @@ export class Attempts {
     }
     return window;
   }
+}
+
+/** Resolves when it is called from the list. */
+function wait(waiting: (() => void)[]): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const wake = (): void => {
+      clearTimeout(timer);
+      resolve();
+    };
+    const timer = setTimeout(() => {
+      waiting.splice(waiting.indexOf(wake), 1);
+      reject(new TriggerFsError('TFS_BUSY', 'too many logins are being checked; try again in a moment'));
+    }, WAIT_MS);
+    waiting.push(wake);
+  });
 }
