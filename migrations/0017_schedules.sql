@@ -220,7 +220,7 @@ end $$;
 -- in the timer of the control-plane that planned it, and by the sweep should that one die.
 create function triggerfs.add_fire_jobs(schedules integer[], due timestamptz[]) returns void
   language sql security definer set search_path = triggerfs, pg_temp as $$
-  select triggerfs.add_schedule_jobs('schedule.fire', array_agg(w.id), array_agg(w.at - interval '9 s'))
+  select triggerfs.add_schedule_jobs('schedule.fire', array_agg(w.id), array_agg(w.at - interval '6 s'))
     from unnest(schedules, due) as w (id, at)
     where w.at > clock_timestamp() + interval '8 s' and w.at < clock_timestamp() + interval '15 min'
     having count(*) > 0

@@ -13,8 +13,8 @@ const PER_SECOND = 10_000 / 60;
 const STRETCH = 20;
 /** Time for planning, before the first slot. */
 const LEAD_MS = 15_000;
-/** How long slots of the killed control-plane may wait for another one: its patience, a sweep, and the way there. */
-const KILL_WINDOW_MS = 6_000;
+/** Slots come to a control-plane six seconds ahead; those that the killed one had wait for the patience and the sweep of another. */
+const KILL_WINDOW_MS = 7_000;
 const SETTLED_MS = 60_000;
 
 interface FireRow {

@@ -32,7 +32,7 @@ const OVERDUE = 2_000;
 
 /**
  * The clock of a control-plane. graphile-worker brings the jobs that lie beside schedules: `schedule.plan` when the rule is new, and
- * `schedule.fire` nine seconds before a slot, which goes into a local timer. A sweep takes over what nobody fired, such as the slots of
+ * `schedule.fire` six seconds before a slot, which goes into a local timer. A sweep takes over what nobody fired, such as the slots of
  * a control-plane that was killed. Any number of these run on one database.
  */
 export class Scheduler {
@@ -62,7 +62,7 @@ export class Scheduler {
       options: {
         concurrency: 64,
         // One query brings many jobs. No refetchDelay: what it is told of during the delay waits for the next poll, and new rules for two seconds.
-        preset: { worker: { localQueue: { size: 256 }, completeJobBatchDelay: 5, pollInterval: 4_000 } },
+        preset: { worker: { localQueue: { size: 256 }, completeJobBatchDelay: 5, pollInterval: 2_000 } },
       },
     });
   }
