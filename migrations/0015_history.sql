@@ -118,7 +118,8 @@ create table triggerfs.invocations (
   error text,
   detail text,
   output_bytes bigint not null default 0,
-  primary key (id, day)
+  -- Callers choose ids, so an id means something only within its team.
+  primary key (id, day, team_id)
 ) partition by range (day);
 alter table triggerfs.invocations alter column payload set storage external;
 create index invocations_team on triggerfs.invocations (team_id, accepted_at desc, id);
@@ -141,7 +142,7 @@ create table triggerfs.runs (
   ended_at timestamptz(3),
   duration_us bigint,
   output_bytes bigint not null default 0,
-  primary key (invocation_id, worker_id, attempt, day)
+  primary key (invocation_id, worker_id, attempt, day, team_id)
 ) partition by range (day);
 
 -- The output of a run in blocks of up to 64 KiB, sealed; protocol/history-block.ts tells what is inside.
@@ -160,7 +161,7 @@ create table triggerfs.outputs (
   data bytea not null,
   -- Output before this block is missing: the database did not answer for too long, or a broker was lost.
   gap boolean not null default false,
-  primary key (invocation_id, worker_id, attempt, block, day)
+  primary key (invocation_id, worker_id, attempt, block, day, team_id)
 ) partition by range (day);
 alter table triggerfs.outputs alter column data set storage external;
 
@@ -237,24 +238,6 @@ create function triggerfs.history_days() returns table (day date, bytes bigint)
     group by 1 order by 1
 $$;
 
--- Drops one day. Dropping a partition needs its parent for a moment, and whoever comes while it waits, waits behind it:
--- so it waits a tenth of a second at most and returns false, to be called again. Call it outside of transactions of your own.
-create function triggerfs.drop_history_day(d date) returns boolean
-  language plpgsql security definer set search_path = triggerfs, pg_temp set lock_timeout = '100ms' as $$
-declare
-  parent text;
-begin
-  if d >= (now() at time zone 'UTC')::date then
-    raise exception 'day % is not over', d using errcode = 'invalid_parameter_value';
-  end if;
-  foreach parent in array array['outputs', 'runs', 'invocations'] loop
-    execute format('drop table if exists triggerfs.%I', parent || to_char(d, '"_"YYYYMMDD'));
-  end loop;
-  return true;
-exception when lock_not_available then
-  return false;
-end $$;
-
 -- Closes what a broker left open when it was lost: nobody took it over until its deadline and the grace after that, and the
 -- broker is gone or was started again since. Whether it ran to its end is not known, so the verdict is `worker-lost` with
 -- TFS_BROKER_LOST, as for a client that loses its broker. A verdict that arrives later all the same replaces it.
@@ -270,11 +253,11 @@ begin
         and (i.deadline_at < now() - interval '1 day' or not exists (
           select from triggerfs.brokers b
             where b.id = i.broker_id and b.state <> 'down' and b.beat_at > now() - interval '1 minute' and b.started_at <= i.taken_at))
-      returning i.day, i.id
+      returning i.day, i.id, i.team_id
   ), runs as (
     update triggerfs.runs r set verdict = 'worker-lost', error = 'TFS_BROKER_LOST', ended_at = now(),
         detail = 'the broker was lost during the run; it may have finished or not'
-      from lost where r.day = lost.day and r.invocation_id = lost.id and r.verdict is null
+      from lost where r.day = lost.day and r.invocation_id = lost.id and r.team_id = lost.team_id and r.verdict is null
   )
   select count(*) into closed from lost;
   return closed;
@@ -283,11 +266,11 @@ end $$;
 revoke execute on function triggerfs.uuid_v7(), triggerfs.uuid_time(uuid), triggerfs.register_master_key(text), triggerfs.team_keys_of(integer),
   triggerfs.add_team_key(integer, text, bytea), triggerfs.retire_team_keys(integer), triggerfs.foreign_team_keys(text),
   triggerfs.rewrap_team_keys(text, integer[], bytea[]), triggerfs.make_history_partitions(integer), triggerfs.history_days(),
-  triggerfs.drop_history_day(date), triggerfs.close_lost_invocations(interval) from public;
+  triggerfs.close_lost_invocations(interval) from public;
 grant execute on function triggerfs.uuid_v7(), triggerfs.uuid_time(uuid), triggerfs.register_master_key(text), triggerfs.team_keys_of(integer),
   triggerfs.add_team_key(integer, text, bytea), triggerfs.make_history_partitions(integer) to triggerfs_app, triggerfs_edge, triggerfs_jobs;
 grant execute on function triggerfs.foreign_team_keys(text), triggerfs.rewrap_team_keys(text, integer[], bytea[]) to triggerfs_app;
-grant execute on function triggerfs.history_days(), triggerfs.drop_history_day(date), triggerfs.close_lost_invocations(interval) to triggerfs_jobs;
+grant execute on function triggerfs.history_days(), triggerfs.close_lost_invocations(interval) to triggerfs_jobs;
 
 -- New services keep everything; those that exist stay as they are.
 alter table triggerfs.services alter column history set default 'output';

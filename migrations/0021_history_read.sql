@@ -61,9 +61,9 @@ declare
   ids uuid[];
 begin
   ids := array(select i.id from triggerfs.invocations i where i.day = d and i.team_id = team limit batch);
-  delete from triggerfs.outputs o where o.day = d and o.invocation_id = any(ids);
-  delete from triggerfs.runs r where r.day = d and r.invocation_id = any(ids);
-  delete from triggerfs.invocations i where i.day = d and i.id = any(ids);
+  delete from triggerfs.outputs o where o.day = d and o.team_id = team and o.invocation_id = any(ids);
+  delete from triggerfs.runs r where r.day = d and r.team_id = team and r.invocation_id = any(ids);
+  delete from triggerfs.invocations i where i.day = d and i.team_id = team and i.id = any(ids);
   return cardinality(ids);
 end $$;
 

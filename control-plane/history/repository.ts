@@ -45,7 +45,7 @@ function summary(user: string, admin: string): string {
     (select d.path || '/' || t.name from triggerfs.triggers t join triggerfs.directories d on d.team_id = t.team_id and d.id = t.directory_id
       where t.team_id = i.team_id and t.id = i.trigger_id and ${visible('t', user, admin)}) as trigger,
     i.schedule_id as schedule,
-    array(select r.identity from triggerfs.runs r where r.day = i.day and r.invocation_id = i.id and r.identity <> ''
+    array(select r.identity from triggerfs.runs r where r.team_id = i.team_id and r.day = i.day and r.invocation_id = i.id and r.identity <> ''
       group by r.identity order by min(r.started_at), min(r.worker_id)) as workers,
     ${iso('i.accepted_at')} as "acceptedAt", ${iso('i.ended_at')} as "endedAt", ${milliseconds('i.ended_at', 'i.accepted_at')} as "durationMs",
     i.output_bytes::float8 as "outputBytes", extract(epoch from i.accepted_at)::float8 * 1000 as "acceptedMs"`;

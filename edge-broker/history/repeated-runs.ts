@@ -16,19 +16,21 @@ export async function alignRuns(pool: Pool, runs: readonly RunRecord[], hurry: b
   const wanted = runs.filter((run) => run.skip === null && (hurry || now - run.startedAt >= SETTLE_MS));
   if (wanted.length === 0) return;
   const { date, uuid, int4, int2 } = ElementType;
-  const [days, ids, workers, attempts] = [new BinaryArray(date), new BinaryArray(uuid), new BinaryArray(int4), new BinaryArray(int2)];
+  const [days, ids, teams] = [new BinaryArray(date), new BinaryArray(uuid), new BinaryArray(int4)];
+  const [workers, attempts] = [new BinaryArray(int4), new BinaryArray(int2)];
   for (const { invocation, workerId, attempt } of wanted) {
     days.date(invocation.day);
     ids.uuid(invocation.id);
+    teams.int4(invocation.rule.teamId);
     workers.int4(workerId);
     attempts.int2(attempt);
   }
   const { rows } = await pool.query<{ index: number; next: number; bytes: number }>(
     `select n.index::integer - 1 as index, max(o.block) + 1 as next, sum(o.bytes)::float8 as bytes
-     from unnest($1::date[], $2::uuid[], $3::integer[], $4::smallint[]) with ordinality as n (day, id, worker, attempt, index)
-     join triggerfs.outputs o on (o.day, o.invocation_id, o.worker_id, o.attempt) = (n.day, n.id, n.worker, n.attempt)
+     from unnest($1::date[], $2::uuid[], $3::integer[], $4::integer[], $5::smallint[]) with ordinality as n (day, id, team, worker, attempt, index)
+     join triggerfs.outputs o on (o.day, o.invocation_id, o.team_id, o.worker_id, o.attempt) = (n.day, n.id, n.team, n.worker, n.attempt)
      group by n.index`,
-    [days.finish(), ids.finish(), workers.finish(), attempts.finish()],
+    [days.finish(), ids.finish(), teams.finish(), workers.finish(), attempts.finish()],
   );
   for (const run of wanted) run.skip = 0;
   for (const { index, next, bytes } of rows) {

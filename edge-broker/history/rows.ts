@@ -47,7 +47,7 @@ export class InvocationRows {
       $10::integer[], $11::integer[], $12::uuid[], $13::jsonb[], $14::bytea[], $15::integer[], $16::integer[], $17::timestamptz[],
       $18::integer[], $19::timestamptz[], $20::timestamptz[], $21::timestamptz[], $22::text[], $23::integer[], $24::text[], $25::text[],
       $26::bigint[])
-    on conflict (id, day) do update set
+    on conflict (id, day, team_id) do update set
       accepted_at = least(i.accepted_at, excluded.accepted_at), payload = coalesce(i.payload, excluded.payload),
       deadline_at = greatest(i.deadline_at, excluded.deadline_at), output_bytes = greatest(i.output_bytes, excluded.output_bytes),
       broker_id = case when excluded.taken_at >= i.taken_at then excluded.broker_id else i.broker_id end,
@@ -135,7 +135,7 @@ export class RunRows {
       error, detail, started_at, ended_at, duration_us, output_bytes)
     select * from unnest($1::date[], $2::uuid[], $3::integer[], $4::integer[], $5::text[], $6::smallint[], $7::text[], $8::integer[],
       $9::smallint[], $10::text[], $11::text[], $12::timestamptz[], $13::timestamptz[], $14::bigint[], $15::bigint[])
-    on conflict (invocation_id, worker_id, attempt, day) do update set
+    on conflict (invocation_id, worker_id, attempt, day, team_id) do update set
       started_at = least(r.started_at, excluded.started_at), output_bytes = greatest(r.output_bytes, excluded.output_bytes),
       (verdict, exit_code, signal, error, detail, ended_at, duration_us) = (
         select n.verdict, n.exit_code, n.signal, n.error, n.detail, n.ended_at, n.duration_us

@@ -21,7 +21,7 @@ suite('words that are never stored', () => {
     assert.equal((await api.call('PUT /v1/redactions/database', { token, body: { word: 'another one' } })).status, 204);
     const list = await api.call('GET /v1/redactions', { token });
     assert.deepEqual(
-      (list.body.items as { name: string }[]).map(({ name }) => name),
+      (list.body.items as unknown as { name: string }[]).map(({ name }) => name),
       ['database'],
     );
     assert.equal((await api.call('DELETE /v1/redactions/database', { token })).status, 204);

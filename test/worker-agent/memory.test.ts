@@ -79,10 +79,10 @@ test('trimming drops whole chunks from the front', () => {
 test('invocations are found until newer ones push them out, and live ones are never pushed out', () => {
   const recent = new RecentInvocations<string>(64);
   const ids = Array.from({ length: 200 }, () => randomBytes(16));
-  const live = recent.add(ids[0] as Buffer, 0, 3, 'live');
-  for (const id of ids.slice(1)) recent.settle(recent.add(id, 0, 0, 'x'), 5);
-  assert.deepEqual([recent.find(ids[0] as Buffer, 0), recent.value(live), recent.attempt(live)], [live, 'live', 3]);
-  const known = ids.slice(1).filter((id) => recent.find(id, 0) !== UNKNOWN);
+  const live = recent.add(1, ids[0] as Buffer, 0, 3, 'live');
+  for (const id of ids.slice(1)) recent.settle(recent.add(1, id, 0, 0, 'x'), 5);
+  assert.deepEqual([recent.find(1, ids[0] as Buffer, 0), recent.value(live), recent.attempt(live)], [live, 'live', 3]);
+  const known = ids.slice(1).filter((id) => recent.find(1, id, 0) !== UNKNOWN);
   assert.deepEqual(known, ids.slice(-63));
   const copy = Buffer.alloc(20);
   recent.copyId(live, copy, 2);
@@ -92,13 +92,14 @@ test('invocations are found until newer ones push them out, and live ones are ne
 test('of two entries of one invocation the newer is found, and a removed one is gone', () => {
   const recent = new RecentInvocations<string>(16);
   const id = Buffer.concat([Buffer.from('xx'), randomBytes(16)]);
-  const first = recent.add(id, 2, 0, 'a');
-  const second = recent.add(id, 2, 1, 'b');
-  assert.equal(recent.find(id, 2), second);
+  const first = recent.add(1, id, 2, 0, 'a');
+  const second = recent.add(1, id, 2, 1, 'b');
+  assert.equal(recent.find(1, id, 2), second);
+  assert.equal(recent.find(2, id, 2), UNKNOWN, 'another team’s');
   recent.remove(second);
-  assert.equal(recent.find(id, 2), first);
+  assert.equal(recent.find(1, id, 2), first);
   recent.remove(first);
-  assert.equal(recent.find(id, 2), UNKNOWN);
+  assert.equal(recent.find(1, id, 2), UNKNOWN);
 });
 
 test('results are kept until newer ones overwrite them', () => {

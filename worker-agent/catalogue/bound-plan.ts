@@ -32,6 +32,8 @@ export interface Refusal {
 export type HostFinder = (plugin: Plugin) => PluginHost;
 
 let lastId = 0;
+/** Numbers of the teams that have called so far: as many as there are teams. */
+const callers = new Map<string, number>();
 
 /**
  * A broker's plan, bound to the plugin of this machine: looked up, checked and typed once for all its runs.
@@ -41,6 +43,8 @@ export class BoundPlan {
   /** Number of the plan on this worker, over all brokers. */
   readonly id: number;
   readonly plan: Plan;
+  /** Number of the calling team on this worker: callers choose ids, so an id means something only within its team. */
+  readonly caller: number;
   #host: PluginHost | null = null;
   #refusal: Refusal | null = null;
   #args: Arguments = {};
@@ -50,6 +54,7 @@ export class BoundPlan {
     lastId = lastId === 0xffffffff ? 1 : lastId + 1;
     this.id = lastId;
     this.plan = plan;
+    this.caller = numberOf(plan.callerTeam);
   }
 
   /** Arguments with their types; valid after `bind` without a refusal. */
@@ -89,6 +94,13 @@ export class BoundPlan {
     }
     return plugin;
   }
+}
+
+function numberOf(team: string): number {
+  const known = callers.get(team);
+  if (known !== undefined) return known;
+  callers.set(team, callers.size);
+  return callers.size - 1;
 }
 
 function refusalOf(plan: Plan, error: unknown): Refusal {

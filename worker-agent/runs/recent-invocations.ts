@@ -11,6 +11,7 @@ const ID_WORDS = 4;
 export class RecentInvocations<T> {
   readonly #capacity: number;
   readonly #ids: Uint32Array;
+  readonly #callers: Uint32Array;
   readonly #attempts: Uint32Array;
   /** Position of the first entry of each bucket, plus one; 0 is an empty bucket. */
   readonly #heads: Uint32Array;
@@ -24,6 +25,7 @@ export class RecentInvocations<T> {
   constructor(capacity: number) {
     this.#capacity = capacity;
     this.#ids = new Uint32Array(capacity * ID_WORDS);
+    this.#callers = new Uint32Array(capacity);
     this.#attempts = new Uint32Array(capacity);
     this.#heads = new Uint32Array(capacity);
     this.#next = new Uint32Array(capacity);
@@ -32,8 +34,8 @@ export class RecentInvocations<T> {
     this.#values = new Array(capacity);
   }
 
-  /** Entry of the invocation whose 16 bytes stand in `source` at `at`, the newest one; UNKNOWN when there is none. */
-  find(source: Buffer, at: number): number {
+  /** Entry of the caller's invocation whose 16 bytes stand in `source` at `at`, the newest one; UNKNOWN when there is none. */
+  find(caller: number, source: Buffer, at: number): number {
     const a = source.readUInt32LE(at);
     const b = source.readUInt32LE(at + 4);
     const c = source.readUInt32LE(at + 8);
@@ -41,19 +43,21 @@ export class RecentInvocations<T> {
     const ids = this.#ids;
     for (let link = this.#heads[this.#bucket(a, b, c, d)] as number; link !== 0; link = this.#next[link - 1] as number) {
       const word = (link - 1) * ID_WORDS;
-      if (ids[word + 2] === c && ids[word + 1] === b && ids[word] === a && ids[word + 3] === d) return link - 1;
+      const same = ids[word + 2] === c && ids[word + 1] === b && ids[word] === a && ids[word + 3] === d;
+      if (same && this.#callers[link - 1] === caller) return link - 1;
     }
     return UNKNOWN;
   }
 
   /** Remembers an invocation and returns its entry. */
-  add(source: Buffer, at: number, attempt: number, value: T): number {
+  add(caller: number, source: Buffer, at: number, attempt: number, value: T): number {
     while (this.#values[this.#cursor] !== undefined) this.#advance();
     const entry = this.#cursor;
     this.#advance();
     if (this.#used[entry] === 1) this.#unlink(entry);
     const word = entry * ID_WORDS;
     for (let i = 0; i < ID_WORDS; i += 1) this.#ids[word + i] = source.readUInt32LE(at + i * 4);
+    this.#callers[entry] = caller;
     this.#attempts[entry] = attempt;
     this.#values[entry] = value;
     this.#used[entry] = 1;

@@ -66,7 +66,7 @@ export class RunDesk implements RunKeeper {
   take(link: RunLink, plan: BoundPlan, batch: Buffer, start: number, end: number, now: number): Run | null {
     const attempt = batch.readUInt32LE(start + Task.attempt);
     const number = batch.readUInt32LE(start + Task.run);
-    const known = this.#recent.find(batch, start + Task.invocation);
+    const known = this.#recent.find(plan.caller, batch, start + Task.invocation);
     if (known !== UNKNOWN && attempt <= this.#recent.attempt(known)) {
       return this.#repeat(link, plan, known, number, batch.readUInt32LE(start + Task.credit));
     }
@@ -82,7 +82,7 @@ export class RunDesk implements RunKeeper {
     const deadline = now + batch.readUInt32LE(start + Task.timeoutMs);
     const run = new Run(this, plan, { link, number, credit: batch.readUInt32LE(start + Task.credit), attempt, deadline });
     run.slot = this.#runs.add(run);
-    run.entry = this.#recent.add(batch, start + Task.invocation, attempt, run);
+    run.entry = this.#recent.add(plan.caller, batch, start + Task.invocation, attempt, run);
     this.#deadlines.add(deadline, now);
     host.start(run, { batch, invocation: start + Task.invocation, payload: start + Task.payload, end }, now);
     return run.settled ? null : run;

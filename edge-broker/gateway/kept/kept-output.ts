@@ -44,7 +44,7 @@ const SQL = `select w.n::integer as request, o.worker_id, o.identity, o.attempt,
   cross join lateral (
     select o.worker_id, r.identity, o.attempt, o.block, o.gap, o.data
     from triggerfs.outputs o
-      left join triggerfs.runs r on r.invocation_id = o.invocation_id and r.worker_id = o.worker_id and r.attempt = o.attempt and r.day = o.day
+      left join triggerfs.runs r on r.invocation_id = o.invocation_id and r.worker_id = o.worker_id and r.attempt = o.attempt and r.day = o.day and r.team_id = o.team_id
       left join unnest($3::integer[], $4::integer[], $5::integer[], $6::integer[]) as k (n, worker_id, attempt, block)
         on k.n = w.n and k.worker_id = o.worker_id and k.attempt = o.attempt
     where o.team_id = w.team_id and o.invocation_id = w.invocation_id and o.block > coalesce(k.block, -1)

@@ -18,7 +18,13 @@ export class FakeSend {
   }
 
   get #call(): Call {
-    return { invocation: this.options.invocation as Buffer, tag: this.options.tag, grant: () => undefined, cancel: () => undefined };
+    return {
+      invocation: this.options.invocation as Buffer,
+      tag: this.options.tag,
+      sends: 1,
+      grant: () => undefined,
+      cancel: () => undefined,
+    };
   }
 
   output(data: string | Buffer, stderr = false, worker = 'demo01'): void {
