@@ -67,8 +67,7 @@ async function run(options: CommandLine, env: Environment): Promise<number> {
   const log = options.debug ? await debugLog() : SILENT;
   const credentials = logInWithCache(config, options, { env, log, program: PROGRAM });
   try {
-    const work = doIt({ options, config, credentials, interruption, out, err, colour: !env.noColor, log });
-    return interruption.exitCode(await Promise.race([work, interruption.broken]));
+    return interruption.exitCode(await doIt({ options, config, credentials, interruption, out, err, colour: !env.noColor, log }));
   } catch (error) {
     if (interruption.signal.aborted) return interruption.exitCode(null);
     throw error;
@@ -113,7 +112,8 @@ async function attach({ options, config, credentials, interruption, out, err, co
   const watcher = new ScreenWatcher(makeScreen, [out, err], notice);
   const caller = new ApiCaller(config.main.api, credentials, AGENT);
   try {
-    const exitCode = await new Attachment(caller, watcher, interruption.signal).run(id);
+    const watched = new Attachment(caller, watcher, interruption.signal).run(id);
+    const exitCode = await Promise.race([watched, interruption.broken]);
     await out.flushed();
     await err.flushed();
     return exitCode;
