@@ -59,6 +59,13 @@ test('a finished invocation is repeated from memory, on any broker', async () =>
   assert.equal(executions(), 1);
 });
 
+test('an id that another team takes, too, is another invocation', async () => {
+  const ours = task('count/count');
+  await first.run(ours);
+  await first.run({ ...ours, callerTeam: 'team2' });
+  assert.equal(executions(), 2);
+});
+
 test('a higher attempt is executed, and a lower one is then old', async () => {
   const again = task('count/count');
   await first.run(again);

@@ -33,6 +33,8 @@ export interface FakeTask {
   readonly credit?: number;
   readonly attempt?: number;
   readonly invocation?: Buffer;
+  /** Team of the caller; `team1` when absent. */
+  readonly callerTeam?: string;
   /** Grant what was read at once; false leaves it to the test. */
   readonly autoCredit?: boolean;
   /** Keep no output, only count it. */
@@ -207,7 +209,8 @@ export class FakeBroker {
     if (known !== undefined) return known;
     const plan = this.#plans.size + 1;
     this.#plans.set(key, plan);
-    this.json(RecordType.plan, { plan, plugin: task.plugin, args: task.args ?? {}, service: 'demo', callerTeam: 'team1', caller: 'hp' });
+    const { plugin, args = {}, callerTeam = 'team1' } = task;
+    this.json(RecordType.plan, { plan, plugin, args, service: 'demo', callerTeam, caller: 'hp' });
     return plan;
   }
 
@@ -313,5 +316,5 @@ export class FakeBroker {
 }
 
 function planKey(task: FakeTask): string {
-  return `${task.plugin} ${JSON.stringify(task.args ?? {})}`;
+  return `${task.callerTeam ?? ''} ${task.plugin} ${JSON.stringify(task.args ?? {})}`;
 }
