@@ -51,6 +51,7 @@ const ROUTES: Readonly<Record<string, string>> = {
   'POST /v1/users': 'administer',
   'PATCH /v1/users/:name': 'administer',
   'DELETE /v1/users/:name': 'administer',
+  'DELETE /v1/account': 'account',
   'PUT /v1/password': 'account',
   'GET /v1/invites': 'administer',
   'POST /v1/invites': 'administer',
