@@ -289,6 +289,13 @@ create function triggerfs.application_team() returns integer
     case when pg_has_role(session_user, 'triggerfs_app', 'member') then triggerfs.current_team() end)
 $$;
 
+-- The team that the owner of the database works for without saying so: the only one there is. Null for everybody else.
+create function triggerfs.only_team() returns integer
+  language sql stable security definer set search_path = triggerfs, pg_temp as $$
+  select min(t.id) from triggerfs.teams t
+    where pg_has_role(session_user, (select n.nspowner from pg_namespace n where n.nspname = 'triggerfs'), 'member') having count(*) = 1
+$$;
+
 -- Lets a database login work for a team: `select triggerfs.create_application('shop', 'demo')`. For the owner of the database.
 create function triggerfs.create_application(login name, team text) returns void
   language plpgsql set search_path = triggerfs, pg_temp as $$
@@ -319,14 +326,14 @@ end $$;
 create function triggerfs.invoke(service text, plugin text, payload bytea, args jsonb default '{}', options jsonb default '{}') returns uuid
   language plpgsql security definer set search_path = triggerfs, public, pg_temp as $$
 declare
-  team integer := triggerfs.application_team();
+  team integer := coalesce(triggerfs.application_team(), triggerfs.only_team());
   unknown text;
   wanted jsonb;
   made record;
   ms constant text[] := array['delay', 'timeout', 'backoff', 'max_age'];
 begin
   if team is null then
-    raise exception using errcode = '42501', message = format('role %s works for no team', session_user), hint = 'The owner of the database runs triggerfs.create_application(role, team).';
+    raise exception using errcode = '42501', message = format('role %s works for no team', session_user), hint = 'The owner of the database runs triggerfs.create_application(role, team), or sets app.team to the id of a team.';
   end if;
   if jsonb_typeof(options) <> 'object' then
     raise exception using errcode = '22023', message = 'options are a JSON object';
@@ -371,7 +378,7 @@ create function triggerfs.invocation(invocation uuid)
   returns table (state text, attempt integer, due_at timestamptz, ended_at timestamptz, verdict text, exit_code integer, error text, detail text)
   language sql stable security definer set search_path = triggerfs, pg_temp as $$
   select i.state, i.attempt, i.due_at, i.ended_at, i.verdict, i.exit_code, i.error, i.detail
-    from triggerfs.queue_items i where i.id = invocation and i.team_id = triggerfs.application_team()
+    from triggerfs.queue_items i where i.id = invocation and i.team_id = coalesce(triggerfs.application_team(), triggerfs.only_team())
 $$;
 
 -- Milliseconds of an interval in text, at least one and at most a year; null of null.

@@ -116,7 +116,7 @@ create function triggerfs.schedule_offset(schedule integer, jitter interval) ret
 -- Finds the team of a row that names none: that of the transaction, of the application's role, or the only one there is.
 create function triggerfs.schedule_team() returns integer
   language sql stable security definer set search_path = triggerfs, pg_temp as $$
-  select coalesce(triggerfs.application_team(), triggerfs.current_team(), (select min(t.id) from triggerfs.teams t having count(*) = 1))
+  select coalesce(triggerfs.application_team(), triggerfs.current_team(), triggerfs.only_team())
 $$;
 
 -- Refuses what can be seen to be wrong here, follows triggers, and has the planning start over when rule or target changed.

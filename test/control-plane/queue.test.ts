@@ -297,6 +297,21 @@ test('triggerfs.invoke belongs to the transaction of its caller, and only to its
   assert.equal((await shop.query('select triggerfs.application_team() as team')).rows[0].team, stage.owner.teamId);
 });
 
+test('the owner of the database works for the only team, or for the one that is set', async (t) => {
+  const stage = await QueueStage.start(t);
+  await stage.service('s');
+  const invoke = `select triggerfs.invoke('s', 'p', 'x') as id`;
+  const [made] = await stage.api.sql<{ id: string }>(invoke);
+  assert.equal((await stage.ended(String(made?.id))).state, 'done');
+  await stage.world.addTeam('second');
+  await assert.rejects(stage.api.sql(invoke), /works for no team/);
+  const { rows } = await stage.world.sql.query<{ id: string }>(
+    `select triggerfs.invoke('s', 'p', 'x') as id from set_config('app.team', $1, false)`,
+    [String(stage.owner.teamId)],
+  );
+  assert.equal((await stage.ended(String(rows[0]?.id))).state, 'done');
+});
+
 test('a late attempt is noted, and overwrites nothing', async (t) => {
   const stage = await QueueStage.start(t);
   const worker = await stage.service('s', () => undefined);
