@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { before, suite, test } from 'node:test';
 import { startControlPlane } from '../../control-plane/server.ts';
 import { parseConfig } from '../../runtime/config/index.ts';
-import { masterKeySection } from '../support/master-key.ts';
 import { silentLogger } from '../../runtime/logging.ts';
+import { masterKeySection } from '../support/master-key.ts';
 import { randomNumbers } from '../support/random.ts';
 import { until } from '../support/wait.ts';
 import { type Answer, COST, type Fixture, startFixture, suiteCleanup } from './fixture.ts';
@@ -656,7 +656,13 @@ test('a commit that waits is rolled back when a control-plane starts after its e
   await api.sql('update triggerfs.configuration_commits set confirm_by = now()');
   assert.equal((await api.sql('select from triggerfs.workers')).length, 1);
   const start = (): ReturnType<typeof startControlPlane> =>
-    startControlPlane({ config: parseConfig(masterKeySection(), null), databaseUrl: api.databaseUrl, log: silentLogger(), port: 0, passwordCost: COST });
+    startControlPlane({
+      config: parseConfig(masterKeySection(), null),
+      databaseUrl: api.databaseUrl,
+      log: silentLogger(),
+      port: 0,
+      passwordCost: COST,
+    });
   // Two at once: one of them does it.
   const both = await Promise.all([start(), start()]);
   t.after(() => Promise.all(both.map((controlPlane) => controlPlane.stop())));
