@@ -10,8 +10,10 @@ import { type NewItem, payloadAad, requestHash } from './new-item.ts';
 const WINDOW_MS = 2;
 const MAX_ITEMS = 500;
 const MAX_BYTES = 8 * 1024 * 1024;
-/** Statements at once; what comes meanwhile goes with the next one. */
+/** Statements at once: one is written down here while PostgreSQL has the other. What comes meanwhile goes with the next one. */
 const STATEMENTS = 2;
+/** Fewer are not shared among statements: each costs as much as some twenty items. */
+const MIN_SHARE = 64;
 const RETRY_MS = 200;
 const GIVE_UP_MS = 4_000;
 /** No SQLSTATE of the statement's own: the connection was lost, or PostgreSQL is on its way down or up. */
@@ -75,14 +77,16 @@ export class Acceptor {
   #flush(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
-    if (this.#statements >= STATEMENTS || this.#waiting.length === 0) return;
-    const batch = this.#waiting.splice(0, MAX_ITEMS);
-    for (const { item } of batch) this.#bytes -= item.payload.length;
-    this.#statements += 1;
-    void this.#commit(batch).finally(() => {
-      this.#statements -= 1;
-      this.#flush();
-    });
+    while (this.#statements < STATEMENTS && this.#waiting.length > 0) {
+      const share = Math.ceil(this.#waiting.length / (STATEMENTS - this.#statements));
+      const batch = this.#waiting.splice(0, Math.min(MAX_ITEMS, Math.max(MIN_SHARE, share)));
+      for (const { item } of batch) this.#bytes -= item.payload.length;
+      this.#statements += 1;
+      void this.#commit(batch).finally(() => {
+        this.#statements -= 1;
+        this.#flush();
+      });
+    }
   }
 
   /** Never rejects: each item has its own answer. */
@@ -90,12 +94,11 @@ export class Acceptor {
     const keyed = await this.#withKeys(batch);
     if (keyed.length === 0) return;
     try {
-      const rows = await this.#enqueue(keyed);
-      rows.forEach((row, index) => {
-        const [waiting] = keyed[index] as Keyed;
-        settle(waiting, row);
-        if (!row.existing) this.accepted += 1;
+      const known = new Map((await this.#enqueue(keyed)).map(({ n, id }) => [n - 1, id]));
+      keyed.forEach(([waiting], index) => {
+        settle(waiting, known.get(index));
       });
+      this.accepted += keyed.length - known.size;
       this.#options.onAccepted?.();
     } catch (error) {
       // What is wrong with one of them is none of the others' business.
@@ -106,28 +109,26 @@ export class Acceptor {
 
   /** The key of each item's team; items of teams that have none are refused. */
   async #withKeys(batch: readonly Waiting[]): Promise<readonly Keyed[]> {
-    const keys = new Map<number, Promise<DataKey>>();
-    for (const { item } of batch) if (!keys.has(item.team)) keys.set(item.team, this.#options.keys.current(item.team));
-    await Promise.allSettled(keys.values());
+    const teams = [...new Set(batch.map(({ item }) => item.team))];
+    const found = await Promise.allSettled(teams.map((team) => this.#options.keys.current(team)));
+    const keys = new Map(teams.map((team, index) => [team, found[index] as PromiseSettledResult<DataKey>]));
     const keyed: Keyed[] = [];
     for (const waiting of batch) {
-      try {
-        keyed.push([waiting, await (keys.get(waiting.item.team) as Promise<DataKey>)]);
-      } catch (error) {
-        waiting.reject(translate(error));
-      }
+      const key = keys.get(waiting.item.team) as PromiseSettledResult<DataKey>;
+      if (key.status === 'fulfilled') keyed.push([waiting, key.value]);
+      else waiting.reject(translate(key.reason));
     }
     return keyed;
   }
 
-  async #enqueue(batch: readonly Keyed[]): Promise<readonly Row[]> {
+  async #enqueue(batch: readonly Keyed[]): Promise<readonly Known[]> {
     const values = parametersOf(batch);
     const end = performance.now() + GIVE_UP_MS;
     for (;;) {
       try {
-        const { rows } = await this.#options.pool.query<Row>({
+        const { rows } = await this.#options.pool.query<Known>({
           name: 'enqueue',
-          text: 'select id, existing from triggerfs.enqueue_batch($1, $2, $3, $4, $5, $6)',
+          text: 'select n, id from triggerfs.enqueue_batch($1, $2, $3, $4, $5, $6)',
           values,
         });
         return rows;
@@ -141,19 +142,23 @@ export class Acceptor {
 
 type Keyed = readonly [waiting: Waiting, key: DataKey];
 
-interface Row {
+/** An item that was there already. */
+interface Known {
+  /** Which one of the statement, from 1. */
+  readonly n: number;
+  /** Null when its key belongs to another request. */
   readonly id: string | null;
-  readonly existing: boolean;
 }
 
-/** `existing` with our own id: an earlier try was committed and its answer lost. */
-function settle({ item, id, resolve, reject }: Waiting, row: Row): void {
-  if (row.id !== null) return resolve({ id: row.id, existing: row.existing && row.id !== id });
+/** Our own id: an earlier try was committed and its answer lost. */
+function settle({ item, id, resolve, reject }: Waiting, known: string | null | undefined): void {
+  if (known !== null) return resolve({ id: known ?? id, existing: known !== undefined && known !== id });
   reject(new TriggerFsError('TFS_CONFLICT', `the idempotency key ${item.idempotencyKey} was used for another request`));
 }
 
 /** What `triggerfs.enqueue_batch` takes: most items that come together differ in id and payload alone. */
 function parametersOf(batch: readonly Keyed[]): unknown[] {
+  const keyed = batch.some(([{ item }]) => item.idempotencyKey !== undefined);
   const rules = new Map<string, number>();
   const ruleOf: number[] = [];
   for (const [{ item }] of batch) {
@@ -167,8 +172,10 @@ function parametersOf(batch: readonly Keyed[]): unknown[] {
     `[${[...rules.keys()].map((text) => `{"sealed":true,${text.slice(1)}`).join(',')}]`,
     `{${ruleOf.join(',')}}`,
     `{${batch.map(([{ id }]) => id).join(',')}}`,
-    batch.map(([{ item }]) => item.idempotencyKey ?? null),
-    byteaArray(batch.map(([{ item }]) => (item.idempotencyKey === undefined ? null : Buffer.from(requestHash(item), 'hex')))),
+    keyed ? batch.map(([{ item }]) => item.idempotencyKey ?? null) : null,
+    keyed
+      ? byteaArray(batch.map(([{ item }]) => (item.idempotencyKey === undefined ? null : Buffer.from(requestHash(item), 'hex'))))
+      : null,
     byteaArray(batch.map(([{ item, id }, key]) => seal(key, payloadAad(item.team, id), item.payload))),
   ];
 }
