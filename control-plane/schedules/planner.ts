@@ -2,7 +2,7 @@ import { TriggerFsError } from '../../protocol/errors.ts';
 import type { Database, Transaction } from '../database.ts';
 import { sendMail } from '../mailbox/repository.ts';
 import type { HeldSlot } from './firing.ts';
-import { type Recurrence, Recurrences, type Rule } from './recurrence.ts';
+import { boundedTime, type Recurrence, Recurrences, type Rule } from './recurrence.ts';
 
 /** A schedule as planning reads it. */
 interface PlanRow {
@@ -58,7 +58,16 @@ export class Planner {
   /** The slots that schedules are planned for now. */
   async slots(ids: readonly number[]): Promise<readonly HeldSlot[]> {
     const rows = await this.#database.rows<PlanRow>(`${ROWS} and s.next_run_at is not null`, [ids]);
-    return rows.map((row) => held(row, this.#recurrences.of(ruleOf(row)), (row.nextRunAt as Date).getTime()));
+    return rows.flatMap((row) => slotOf(row, this.#recurrences));
+  }
+}
+
+/** The slot that a schedule is planned for. A rule that cannot be read here, such as a time zone too new for this process, keeps no others waiting. */
+function slotOf(row: PlanRow, recurrences: Recurrences): HeldSlot[] {
+  try {
+    return [held(row, recurrences.of(ruleOf(row)), (row.nextRunAt as Date).getTime())];
+  } catch {
+    return [];
   }
 }
 
@@ -66,12 +75,14 @@ export class Planner {
 function planOf(row: PlanRow, recurrences: Recurrences): Plan {
   try {
     const recurrence = recurrences.of(ruleOf(row));
-    const paused = row.pausedUntil === null ? 0 : row.pausedUntil.getTime() - 1;
+    const paused = row.pausedUntil === null ? 0 : boundedTime(row.pausedUntil, 'the end of its pause') - 1;
     // The one time of a schedule counts even when it has passed already.
-    const from = row.runAt === null ? row.plannedFrom.getTime() : 0;
-    const next = recurrence.next(Math.max(from, paused, row.lastDueAt?.getTime() ?? 0));
+    const from = row.runAt === null ? boundedTime(row.plannedFrom, 'the time it was planned from') : 0;
+    const last = row.lastDueAt === null ? 0 : boundedTime(row.lastDueAt, 'its last slot');
+    const next = recurrence.next(Math.max(from, paused, last));
     if (next === null && row.runAt !== null && paused >= row.runAt.getTime()) return { row, error: 'its one time lies in the pause' };
-    return { row, recurrence, next };
+    // One time that cannot be written would fail the statement for all that are planned with it.
+    return { row, recurrence, next: next === null ? null : boundedTime(next, 'its next slot') };
   } catch (thrown) {
     return { row, error: TriggerFsError.from(thrown).message };
   }
@@ -79,7 +90,13 @@ function planOf(row: PlanRow, recurrences: Recurrences): Plan {
 
 function ruleOf(row: PlanRow): Rule {
   const { cron, everyMs, timezone } = row;
-  return { cron, everyMs, timezone, runAt: row.runAt?.getTime() ?? null, plannedFrom: row.plannedFrom.getTime() };
+  return {
+    cron,
+    everyMs,
+    timezone,
+    runAt: row.runAt === null ? null : boundedTime(row.runAt, 'its one time'),
+    plannedFrom: row.plannedFrom.getTime(),
+  };
 }
 
 function held(row: PlanRow, recurrence: Recurrence, dueAt: number): HeldSlot {

@@ -23,6 +23,9 @@ export interface Recurrence {
 
 const FIELDS = /\s+/;
 const CACHED = 10_000;
+/** Years of four digits: what is outside is nobody's schedule, and other programs cannot write it. */
+const EARLIEST = new Date('0001-01-01T00:00:00Z').getTime();
+const LATEST = new Date('9999-12-31T23:59:59.999Z').getTime();
 
 /**
  * Makes a recurrence of a rule.
@@ -126,6 +129,16 @@ export function assertCron(expression: string): void {
     throw bad((error as Error).message.replace(/^CronPattern: /, ''));
   }
   if (next === null) throw bad('it is never due');
+}
+
+/**
+ * A time that slots can be computed from, in milliseconds since 1970. PostgreSQL knows more of them than JavaScript: also infinite ones.
+ * @throws TriggerFsError TFS_BAD_REQUEST for a time that is before the year 1 or after the year 9999
+ */
+export function boundedTime(time: Date | number, what: string): number {
+  const ms = Number(time);
+  if (ms >= EARLIEST && ms <= LATEST) return ms;
+  throw new TriggerFsError('TFS_BAD_REQUEST', `${what} is not between the years 1 and 9999`);
 }
 
 /** @throws TriggerFsError TFS_BAD_REQUEST unless it is the IANA name of a time zone */

@@ -5,7 +5,7 @@ import { isMoment } from '../../protocol/moment.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { Transaction } from '../database.ts';
 import { Assignments, iso, oneOf } from '../sql.ts';
-import { assertCron, assertTimeZone, type Rule } from './recurrence.ts';
+import { assertCron, assertTimeZone, boundedTime, type Rule } from './recurrence.ts';
 
 /** A schedule with what decides who may change it, and what its slots are computed from. */
 export interface ScheduleRow extends ScheduleView {
@@ -130,9 +130,9 @@ export function ruleOf({ cron, everyMs, runAt, timezone, plannedFrom }: Schedule
 async function momentOf(tx: Transaction, text: string | null | undefined, timezone: string): Promise<Date | null | undefined> {
   if (text === null || text === undefined) return text;
   if (!isMoment(text)) throw new TriggerFsError('TFS_BAD_REQUEST', `${text} is no time such as 2026-12-24T18:00 or 2026-12-24T18:00:00Z`);
-  if (/(Z|[+-]\d\d:\d\d)$/.test(text)) return new Date(text);
-  const [row] = await tx.rows<{ at: Date }>('select $1::timestamp at time zone $2 as at', [text, timezone]);
-  return (row as { at: Date }).at;
+  const zoned = /(Z|[+-]\d\d:\d\d)$/.test(text);
+  const [row] = zoned ? [] : await tx.rows<{ at: Date }>('select $1::timestamp at time zone $2 as at', [text, timezone]);
+  return new Date(boundedTime(row?.at ?? new Date(text), text));
 }
 
 /** Sets the columns of the one alternative that is given, and clears those of the others. Null clears only its own. */

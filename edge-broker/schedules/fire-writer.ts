@@ -12,6 +12,8 @@ import type { FiresRecord, ReportedFire } from './fires-record.ts';
 
 /** Of any check that fails. */
 const NO_PARTITION = '23514';
+/** Clocks of workers may be this fast. What lies farther ahead is no slot that was due: its row would be there for ever, and no later slot would count. */
+const AHEAD_MS = 86_400_000;
 /** SQLSTATE classes of mistakes in what was reported: trying again would fail again. */
 const HOPELESS = /^(22|23|42|0A)/;
 
@@ -66,11 +68,11 @@ export class FireWriter {
   async write(source: FireSource, { upload, fires }: FiresRecord): Promise<Fired> {
     const refused: { fire: number; reason: string }[] = [];
     try {
-      await this.#writeAll(
-        source,
-        fires.map((fire, place) => ({ fire, place })),
-        refused,
-      );
+      const limit = Date.now() + AHEAD_MS;
+      const placed = fires.map((fire, place) => ({ fire, place }));
+      const [past, ahead] = [placed.filter(({ fire }) => newestTime(fire) <= limit), placed.filter(({ fire }) => newestTime(fire) > limit)];
+      for (const { place } of ahead) refused.push({ fire: place, reason: 'it lies in the future: look at the clock of this worker' });
+      if (past.length > 0) await this.#writeAll(source, past, refused);
     } catch (err) {
       this.counters.postponed += fires.length;
       this.#options.log.warn({ err }, `cannot write fires of ${source.identity} now`);
@@ -150,6 +152,11 @@ export class FireWriter {
     await batch.encode(this.#brokerId);
     await batch.write(client);
   }
+}
+
+/** The latest time of a report, in milliseconds since 1970. */
+function newestTime({ report: { due, through, at, run } }: ReportedFire): number {
+  return Math.max(due, through ?? 0, at, run?.startedAt ?? 0, run?.endedAt ?? 0);
 }
 
 /** Writes the slots. What is missing from the answer belongs to schedules that the worker never held. */

@@ -8,6 +8,9 @@ import type { FireWriter } from './fire-writer.ts';
 import { readFires } from './fires-record.ts';
 import { definitionOf, type ResidentRow } from './resident-row.ts';
 
+/** Clocks of workers may be this fast; a slot that was dealt with cannot lie farther ahead. */
+const AHEAD_MS = 86_400_000;
+
 /** What is known of one worker that keeps schedules. */
 interface Resident {
   readonly worker: WorkerSession;
@@ -138,7 +141,7 @@ export class ResidentDesk {
     const { rows } = await this.#options.pool.query<ResidentRow>('select * from triggerfs.keep_schedules($1, $2, $3, $4)', [
       worker.id,
       keep.journal,
-      JSON.stringify(keep.released),
+      JSON.stringify(keep.released.map((held) => ({ ...held, last: Math.min(held.last, Date.now() + AHEAD_MS) }))),
       !resident.greeted,
     ]);
     resident.greeted = true;

@@ -357,6 +357,20 @@ suite('schedules', () => {
       client.query(`insert into triggerfs.schedules (name, every, service, plugin) values ('x', '1 h', 'theirs', 'command/command')`),
       /does not exist/,
     );
+    // What a rollback of the configuration may do, a login cannot claim for itself.
+    await api.sql(
+      `insert into triggerfs.services (team_id, name, visibility, owner_id) select $1, 'private', 'local', id from triggerfs.users where identity = 'member-a'`,
+      [team],
+    );
+    await client.query(`set app.restoring = 'on'`);
+    for (const service of ['private', 'a/private', 'theirs', 'b/theirs']) {
+      await assert.rejects(
+        client.query(`insert into triggerfs.schedules (name, every, service, plugin) values ('x', '1 h', $1, 'command/command')`, [
+          service,
+        ]),
+        /does not exist|offers no public/,
+      );
+    }
     await client.query(`update triggerfs.schedules set paused_until = now() + interval '1 h' where name = 'from-app'`);
     assert.ok(Number((await client.query('select from triggerfs.schedules')).rowCount) > 1);
     await assert.rejects(client.query('select from triggerfs.schedules_secret'), /does not exist/);
@@ -364,6 +378,34 @@ suite('schedules', () => {
     await assert.rejects(client.query('delete from triggerfs.schedule_fires'), /permission denied/);
     await assert.rejects(client.query('select triggerfs.heal_schedules()'), /permission denied/);
     assert.equal((await client.query(`delete from triggerfs.schedules where name = 'from-app'`)).rowCount, 1);
+  });
+
+  test('a time that only PostgreSQL knows is refused, and one that came about all the same keeps no other schedule from being planned', async () => {
+    for (const column of ['run_at', 'paused_until']) {
+      for (const time of ['infinity', '-infinity', '290000-01-01', '4000-01-01 BC']) {
+        await assert.rejects(insert({ [column]: time }), new RegExp(`schedules_${column}`), `${column} ${time}`);
+      }
+    }
+    const [bad, good] = [await insert({ every: '1 h' }), await insert({ every: '1 h' })];
+    await Promise.all([planned(bad), planned(good)]);
+    await api.sql(
+      `update triggerfs.schedules set version = version + 1, next_run_at = null, last_due_at = case when id = $1 then '290000-01-01'::timestamptz end
+       where id in ($1, $2)`,
+      [bad, good],
+    );
+    await planned(good);
+    await until(async () => /its last slot is not between/.test(String((await row(bad)).error)), { what: 'the bad one says why' });
+    await api.sql('delete from triggerfs.schedules where id in ($1, $2)', [bad, good]);
+    for (const pausedUntil of ['9999-12-31T23:59:59-23:59', '0001-01-01T00:00:00+23:59']) {
+      const { status } = await api.call('POST /v1/schedules', { token, body: { name: 'far', everyMs: 1000, pausedUntil } });
+      assert.equal(status, 400, pausedUntil);
+    }
+  });
+
+  test('a service of one’s own goes by one name', async () => {
+    const id = await insert({ every: '1 h', service: 'A/demo' });
+    assert.equal((await row(id)).service, 'demo');
+    await api.sql('delete from triggerfs.schedules where id = $1', [id]);
   });
 
   test('a lost job is put back, and thousands of rows are planned at once', async () => {

@@ -433,3 +433,35 @@ test('records that make no sense end the session, and nothing else', async (t) =
   await until(() => peer.refused === 'TFS_PROTOCOL', { what: 'the refusal' });
   assert.deepEqual((await good.keep(randomUUID())).schedules, []);
 });
+
+test('a worker cannot put slots into the future', async (t) => {
+  const all = await stage(t);
+  const peer = await ResidentPeer.connect(all.t, all.world, all.worker, all.broker);
+  const id = await addSchedule(all);
+  await peer.keep(JOURNAL);
+  const far = 8_640_000_000_000_000;
+  const now = Math.floor(Date.now() / 1000) * 1000;
+  const slot = { schedule: id, generation: 1, outcome: 'missed' as const, reason: '', due: now, at: now };
+  const answer = await peer.fires([
+    { report: { ...slot, due: far } },
+    { report: { ...slot, at: far } },
+    { report: { ...slot, through: far } },
+    { report: { ...slot, due: now + 2 * 86_400_000 } },
+    { report: slot },
+  ]);
+  assert.deepEqual(
+    answer.refused?.map(({ fire }) => fire),
+    [0, 1, 2, 3],
+  );
+  assert.match(answer.refused?.[0]?.reason ?? '', /future/);
+  const { rows } = await all.world.sql.query('select due_at from triggerfs.schedule_fires where schedule_id = $1', [id]);
+  assert.deepEqual(
+    rows.map((row) => row.due_at.getTime()),
+    [now],
+  );
+  // Whoever is next begins after what was let go, which cannot be later than now.
+  await all.world.sql.query('update triggerfs.schedules set resident = null where id = $1', [id]);
+  await peer.keep(JOURNAL, [], [held(id, far)]);
+  const { planned_from: from } = await rowOf(all, id);
+  assert.ok((from as Date).getTime() < Date.now() + 2 * 86_400_000, String(from));
+});
