@@ -175,8 +175,8 @@ export class Dispatcher {
     let session: TeamSession | null = null;
     try {
       if (claim.team === null) throw new TriggerFsError('TFS_UNKNOWN_TEAM', 'the team does not exist any more');
-      const [payload, acquired] = await Promise.all([this.#payload(claim), sessions.acquire({ id: claim.team_id, name: claim.team })]);
-      session = acquired;
+      const payload = await this.#payload(claim);
+      session = await sessions.acquire({ id: claim.team_id, name: claim.team });
       metrics.lag.observe(Math.max(0, Date.now() - claim.due_at.getTime()) / 1000);
       item.call = this.#request(item, session, payload);
       if (claim.cancel_requested) item.call.cancel();

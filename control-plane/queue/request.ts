@@ -21,7 +21,7 @@ export function readQueueRequest(body: QueueRequest, principal: Principal, idemp
     team: principal.teamId,
     source: 'api',
     caller: principal.identity,
-    service: body.service,
+    service: ownName(body.service, principal.team),
     plugin: body.plugin,
     args: Object.fromEntries(args),
     payload,
@@ -36,6 +36,12 @@ export function readQueueRequest(body: QueueRequest, principal: Principal, idemp
     ...optional('onFailure', body.onFailure),
     ...optional('idempotencyKey', idempotencyKey),
   };
+}
+
+/** A service of one's own goes by one name, by which its visibility and its limits are found. */
+function ownName(service: string, home: string): string {
+  const [team = '', name = '', ...more] = service.split('/');
+  return name !== '' && more.length === 0 && team.toLowerCase() === home.toLowerCase() ? name : service;
 }
 
 function readPayload({ payload, command, payloadBase64 }: QueueRequest): Buffer {

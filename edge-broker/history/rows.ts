@@ -82,7 +82,7 @@ export class InvocationRows {
     orNull(columns.schedule, rule.schedule, 'int4');
     if (rule.item === null) columns.item.null();
     else columns.item.uuid(rule.item === 'self' ? record.id : rule.item);
-    columns.args.jsonb(rule.args === '{}' ? rule.args : redactor.text(rule.args));
+    columns.args.jsonb(rule.args === '{}' ? rule.args : maskedArgs(rule.args, redactor));
     if (record.payload === null) columns.payload.null();
     else {
       redactor.mask(record.payload);
@@ -223,6 +223,22 @@ export class OutputRows {
   /** The parameters of `sql`. */
   finish(): readonly Buffer[] {
     return Object.values(this.#columns).map((column) => column.finish());
+  }
+}
+
+/** A word may reach from a text into the JSON around it; what is no JSON any more would fail the whole statement, with rows of other teams. */
+function maskedArgs(args: string, redactor: TeamSecret['redactor']): string {
+  const masked = redactor.text(args);
+  if (masked === args || isJson(masked)) return masked;
+  return JSON.stringify(JSON.parse(args), (_name, value: unknown) => (typeof value === 'string' ? redactor.text(value) : value));
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
   }
 }
 

@@ -344,3 +344,18 @@ test('a late attempt is noted, and overwrites nothing', async (t) => {
   await stage.api.sql('select triggerfs.queue_settle($1, $2)', [outcome, [null]]);
   assert.equal((await stage.item(id)).state, 'done');
 });
+
+test('a local service called with the team in front of its name is still nobody else’s', async (t) => {
+  const stage = await QueueStage.start(t);
+  await stage.world.addService(stage.owner, 'mine', { visibility: 'local', owner: stage.owner });
+  const answer = await stage.accept({ service: 'A/mine', delay: '1h' });
+  assert.equal(answer.status, 202, answer.body.detail);
+  const item = await stage.item(String(answer.body.id));
+  assert.equal(item.service, 'mine');
+  const token = await stage.api.tokenOf('admin');
+  assert.deepEqual((await stage.api.call('GET /v1/queue', { token })).body.items, []);
+  for (const route of [`GET /v1/invocations/${item.id}`, `DELETE /v1/invocations/${item.id}`, `GET /v1/history/${item.id}`]) {
+    assert.equal((await stage.api.call(route, { token })).status, 404, route);
+  }
+  assert.equal((await stage.api.call('POST /v1/invocations', { token, body: { service: 'a/mine', plugin: 'p' } })).status, 404);
+});

@@ -224,6 +224,22 @@ suite('signatures of webhooks', () => {
     assert.equal(check(json, { body: '{}' }), 'missing');
   });
 
+  test('Twilio: an address that ends in the fields of a signed form says nothing about another body', () => {
+    const url = 'https://mycompany.com/myapp.php?foo=1';
+    const form: Sample = {
+      scheme: 'twilio',
+      what: 'a form',
+      secret: '12345',
+      headers: { 'content-type': FORM, 'x-twilio-signature': sign('sha1', '12345', `${url}Bodyhi`, 'base64') },
+      body: 'Body=hi',
+      url,
+      signature: 'x-twilio-signature',
+    };
+    assert.equal(typeof check(form), 'object');
+    const headers = { ...form.headers, 'content-type': 'application/json' };
+    assert.equal(check(form, { headers, body: '{"Body":"forged"}', url: `${url}Bodyhi` }), 'missing');
+  });
+
   test('a header that is there twice is none', () => {
     const [github] = SAMPLES as [Sample];
     const twice = github.headers['x-hub-signature-256'] as string;

@@ -336,6 +336,22 @@ test('secrets are blackened in what is stored, never in what the caller gets', a
   assert.ok(!Buffer.from(stored.replaceAll('*', 'A').slice(66), 'base64').toString().includes('horse'));
 });
 
+test('a word that reaches from an argument into the JSON around it fails no statement', async (t) => {
+  const stage = await HistoryStage.start(t, { worker: { onTask: (task) => task.result() } });
+  const { teamId } = stage.owner;
+  const key = await new TeamKeys(stage.world.sql, await MasterKey.load(masterKeyFile(), stage.world.sql)).current(teamId);
+  for (const [name, word] of Object.entries({ quoted: '"a":"x', escaped: 'u0001secret', inside: 'password' })) {
+    const values = [teamId, name, seal(key, redactionAad(teamId, name), Buffer.from(word))];
+    await stage.world.sql.query('insert into triggerfs.redactions (team_id, name, word) values ($1, $2, $3)', values);
+  }
+  await stage.broker.directory.sync();
+  const args = { a: 'x', b: '\u0001secret', c: 'my password' };
+  const invocation = stage.client.invoke({ service: 'svc', plugin: 'echo', payload: '', args });
+  await invocation.outcome;
+  const row = await stage.stored((await invocation.manifest)?.invocation ?? '');
+  assert.deepEqual(row.args, { ...args, c: 'my ********' });
+});
+
 test('a team that is deleted while it calls leaves nothing behind in memory', async (t) => {
   let task: FakeTask | null = null;
   const stage = await HistoryStage.start(t, {
