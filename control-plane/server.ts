@@ -215,7 +215,8 @@ function startCallbacks(
   const runner = new Housekeeping(owner, { queue_callback: task }, log, {
     name: 'callbacks',
     crontab: '',
-    options: { concurrency: CALLBACKS, preset: { worker: { pollInterval: CALLBACK_POLL_MS } } },
+    // With a local queue one query asks for all of them.
+    options: { concurrency: CALLBACKS, preset: { worker: { localQueue: { size: CALLBACKS }, pollInterval: CALLBACK_POLL_MS } } },
     onPool: (id, alive) => workerPools.note(id, alive),
   });
   lifecycle.add('callbacks', () => runner.stop());

@@ -2,9 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from '../../runtime/logging.ts';
 import type { Commits } from './commits.ts';
 
-const PERIOD_MS = 1_000;
+/** Commits wait for minutes. */
+const PERIOD_MS = 2_000;
 
-/** Rolls back unconfirmed commits: once at the start, then every second. Every control-plane runs one. */
+/** Rolls back unconfirmed commits: once at the start, then every two seconds. Every control-plane runs one. */
 export class ConfirmationSweeper {
   readonly #commits: Commits;
   readonly #log: Logger;

@@ -7,6 +7,8 @@ import { CRONTAB } from './tasks.ts';
 
 const RETRY_MS = 5_000;
 const STOP_MS = 3_000;
+/** New jobs and those of the clock are announced: only repetitions wait for a look. */
+const POLL_MS = 5_000;
 
 /** How a runner of graphile-worker is set up. */
 export interface RunnerSetup {
@@ -20,7 +22,11 @@ export interface RunnerSetup {
 }
 
 /** The runner of the control-plane's own tasks: one after another. */
-export const HOUSEKEEPING: RunnerSetup = { name: 'housekeeping', crontab: CRONTAB, options: { concurrency: 1 } };
+export const HOUSEKEEPING: RunnerSetup = {
+  name: 'housekeeping',
+  crontab: CRONTAB,
+  options: { concurrency: 1, preset: { worker: { pollInterval: POLL_MS } } },
+};
 
 /**
  * Runs the clock's tasks with graphile-worker. Its runner gives up after some seconds without the database,

@@ -9,6 +9,10 @@ const TICK_MS = 250;
 const TOUCH_MS = 5_000;
 const CANCEL_MS = 1_000;
 const SWEEP_MS = 5_000;
+/** How often lost leases are ended: with the 15 s that they last, within 25 s. */
+const LEASES_MS = 10_000;
+/** How often when nothing is queued or runs: nine statements each time, and nothing to find but dead rows. */
+const REST_MS = 300_000;
 
 /** Options of a caretaker. */
 export interface CaretakerOptions {
@@ -31,12 +35,16 @@ interface Duty {
 
 /**
  * What a dispatcher does beside dispatching, each by its own clock: keeps its leases, notes which workers have its runs,
- * hears of cancellations, and looks after items that wait without a job. Only the last also happens when nothing runs.
+ * hears of cancellations, ends leases that others lost, and looks after items that wait without a job. Only the last two also
+ * happen when nothing runs here.
  */
 export class Caretaker {
   readonly #options: CaretakerOptions;
   readonly #duties: readonly Duty[];
   #timer: NodeJS.Timeout | null = null;
+  /** Items of all dispatchers are queued or running, as far as is known. */
+  #open = true;
+  #lookedAt = 0;
 
   constructor(options: CaretakerOptions) {
     this.#options = options;
@@ -51,6 +59,7 @@ export class Caretaker {
       duty(TOUCH_MS, false, () => this.#touch()),
       duty(TICK_MS, false, () => this.#noteWorkers()),
       duty(CANCEL_MS, false, () => this.#cancel()),
+      duty(LEASES_MS, true, () => this.#endLostLeases()),
       duty(SWEEP_MS, true, () => this.#sweep()),
     ];
   }
@@ -114,6 +123,12 @@ export class Caretaker {
     for (const { id } of rows) dispatcher.cancel(id);
   }
 
+  async #endLostLeases(): Promise<void> {
+    if (!this.#open && performance.now() - this.#lookedAt < REST_MS) return;
+    await this.#options.jobs.endLostLeases();
+    this.#lookedAt = performance.now();
+  }
+
   async #sweep(): Promise<void> {
     const { database, dispatcher, sessions, metrics } = this.#options;
     sessions.sweep();
@@ -123,6 +138,7 @@ export class Caretaker {
     if (row === undefined) return;
     for (const state of ['queued', 'running', 'dead'] as const) metrics.items.set({ state }, Number(row[state]));
     metrics.oldest.set(Number(row.oldest_ms) / 1000);
+    this.#open = Number(row.queued) + Number(row.running) > 0;
     if (Number(row.queued) > 0) dispatcher.nudge();
   }
 }

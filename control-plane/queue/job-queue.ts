@@ -4,8 +4,8 @@ import type { Logger } from '../../runtime/logging.ts';
 
 /** The one queue of pg-boss; `migrations/0016_queue.sql` makes it. */
 const QUEUE = 'invocations';
-/** A dispatcher that is silent for 15 s (the queue’s heartbeat) loses its jobs at the next look: within 25 s. */
-const MONITOR_S = 10;
+/** At most one control-plane looks after the leases in this time; a bit less than the time between looks, so that no look is in vain. */
+const MONITOR_S = 9;
 
 /** A fetched job: the lease on one item. */
 export interface Job {
@@ -35,17 +35,21 @@ export class JobQueue {
       migrate: false,
       createSchema: false,
       schedule: false,
-      supervise: true,
-      superviseIntervalSeconds: MONITOR_S,
+      supervise: false,
       monitorIntervalSeconds: MONITOR_S,
     });
     this.#boss.on('error', (err) => log.warn({ err }, 'the queue pauses'));
     this.#boss.on('warning', (warning) => log.debug({ warning }, 'queue'));
   }
 
-  /** Starts looking after lost leases. @throws Error without the database */
+  /** @throws Error without the database */
   async start(): Promise<void> {
     await this.#boss.start();
+  }
+
+  /** Ends the leases of dispatchers that have been silent for 15 s (the queue’s heartbeat). */
+  async endLostLeases(): Promise<void> {
+    await this.#boss.supervise(QUEUE);
   }
 
   /** Takes up to `limit` jobs that are due, those with the highest priority first. */
@@ -64,7 +68,7 @@ export class JobQueue {
     if (jobs.length > 0) await this.#boss.fail(QUEUE, [...jobs]);
   }
 
-  /** Stops looking. */
+  /** Ends what is under way. */
   async stop(): Promise<void> {
     await this.#boss.stop({ graceful: false, close: false });
   }
