@@ -18,7 +18,8 @@ for (const [name, keys] of Object.entries(SECTIONS)) {
   test(`docs/configuration.md lists the keys of [${name}]`, () => {
     const documented = readTable(chapter(`[${name}]`), ['key', 'default', 'meaning']);
     const inCode = Object.entries(keys).map(([key, { shown, doc, secret }]) => {
-      const fallback = shown === '""' ? 'empty' : `\`${shown}\``;
+      const words = shown.startsWith('the ') ? shown : `\`${shown}\``;
+      const fallback = shown === '""' ? 'empty' : words;
       return [`\`${key}\``, secret ? 'none, secret' : fallback, doc];
     });
     assert.deepEqual(documented, inCode);
