@@ -3,6 +3,7 @@ import type { Database } from '../database.ts';
 import { HISTORY_CRONTAB } from '../history/care.ts';
 import type { KeyRing } from '../keys/key-ring.ts';
 import { sweepFires } from '../schedules/retention.ts';
+import { inBatches } from './batches.ts';
 
 /** When the tasks run, in UTC. Several control-planes share one clock: each slot runs once. */
 export const CRONTAB = [
@@ -30,6 +31,14 @@ export function sweepFleet(jobs: Database): Task {
   };
 }
 
+/** Forgets what ended long ago in the queue, and gives items a job whose job is lost. */
+export function repairQueue(jobs: Database): Task {
+  const sql = 'select forgotten::float8 as forgotten from triggerfs.queue_repair($1)';
+  return async () => {
+    await inBatches(async (limit) => (await jobs.rows<{ forgotten: number }>(sql, [limit]))[0]?.forgotten ?? 0);
+  };
+}
+
 /** All tasks of the control-plane. */
 export function taskList(jobs: Database, keys: KeyRing): TaskList {
   return {
@@ -37,7 +46,7 @@ export function taskList(jobs: Database, keys: KeyRing): TaskList {
     heal_schedules: async () => void (await jobs.rows('select triggerfs.lapse_holds(), triggerfs.heal_schedules()')),
     watch_troubles: async () => void (await jobs.rows('select triggerfs.watch_troubles()')),
     sweep_fires: sweepFires(jobs),
-    repair_queue: async () => void (await jobs.rows('select triggerfs.queue_repair()')),
+    repair_queue: repairQueue(jobs),
     rotate_keys: async () => keys.rotate(),
   };
 }
