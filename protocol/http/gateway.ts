@@ -172,8 +172,8 @@ export const HookParams = Type.Object({ name: Type.String({ minLength: 1, maxLen
 /** Body of `POST /v1/services/:name/hooks/:hook/secret`. */
 export const HookSecret = Type.Object(
   {
-    /** The sender’s; absent: one is made. */
-    secret: Type.Optional(Type.String({ minLength: 4, maxLength: 512 })),
+    /** The sender’s; absent: one is made. Behind `whsec_` there must be something, or everybody would know the key. */
+    secret: Type.Optional(Type.String({ minLength: 4, maxLength: 512, pattern: '^(?!whsec_(?![A-Za-z0-9+/]{4}))[\\s\\S]*[^\\s]{4}' })),
     /** How long the secret before stays good, so that the sender can be changed meanwhile. */
     keepPreviousMinutes: Type.Optional(Type.Integer({ minimum: 0, maximum: 10_080 })),
   },

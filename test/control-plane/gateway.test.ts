@@ -243,7 +243,15 @@ suite('HTTP settings and webhooks', () => {
     assert.equal((await open(keys, row.team_id, aad, row.sealed)).toString(), last);
     await assert.rejects(open(keys, row.team_id, aad.replace(/\|\d+\|/, '|99|'), row.sealed), { code: 'TFS_SEALED' });
     await client.end();
-    for (const body of [{ secret: 'abc' }, { secret: 'x'.repeat(513) }, { keepPreviousMinutes: -1 }, { other: 1 }])
+    for (const body of [
+      { secret: 'abc' },
+      { secret: 'whsec_' },
+      { secret: 'whsec_====' },
+      { secret: '        ' },
+      { secret: 'x'.repeat(513) },
+      { keepPreviousMinutes: -1 },
+      { other: 1 },
+    ])
       assert.equal((await secret(body)).status, 400);
   });
 

@@ -240,6 +240,15 @@ suite('signatures of webhooks', () => {
     assert.equal(check(form, { headers, body: '{"Body":"forged"}', url: `${url}Bodyhi` }), 'missing');
   });
 
+  test('a secret that leaves an empty key is none', () => {
+    const sample = SAMPLES.find(({ scheme }) => scheme === 'standard') as Sample;
+    const { 'webhook-id': id, 'webhook-timestamp': time } = sample.headers;
+    const forged = `v1,${sign('sha256', '', `${id}.${time}.${sample.body}`, 'base64')}`;
+    for (const secret of ['whsec_', 'whsec_====', 'whsec_!!!!']) {
+      assert.equal(check(sample, { headers: { ...sample.headers, 'webhook-signature': forged } }, [secret]), 'wrong', secret);
+    }
+  });
+
   test('a header that is there twice is none', () => {
     const [github] = SAMPLES as [Sample];
     const twice = github.headers['x-hub-signature-256'] as string;

@@ -44,8 +44,11 @@ export function checkSignature(
   if (expected.given.length === 0) return 'missing';
   let fits = false;
   for (const secret of secrets) {
+    const key = expected.key(secret);
+    // Everybody has the empty key.
+    if (key.length === 0) continue;
     for (const content of expected.contents) {
-      const hmac = createHmac(expected.digest, expected.key(secret));
+      const hmac = createHmac(expected.digest, key);
       for (const part of content) hmac.update(part);
       const wanted = hmac.digest();
       for (const given of expected.given) fits = isSame(given, wanted) || fits;
