@@ -1,6 +1,6 @@
 import type { PoolClient } from 'pg';
 import { type Block, withoutFirst } from './block-buffer.ts';
-import type { InvocationRecord, RunRecord } from './history-records.ts';
+import type { InvocationEntry, InvocationRecord, RunRecord } from './history-records.ts';
 import { InvocationRows, OutputRows, RunRows } from './rows.ts';
 import type { TeamSecret, TeamSecrets } from './team-secrets.ts';
 
@@ -25,14 +25,16 @@ export class HistoryBatch {
   bytes = 0;
   /** Rows in it, once it is encoded. */
   rows = { invocations: 0, runs: 0, outputs: 0 };
-  readonly #runs: { readonly record: RunRecord; readonly over: boolean }[] = [];
-  readonly #invocations: { readonly record: InvocationRecord; readonly over: boolean }[] = [];
+  #runs: { readonly record: RunRecord; readonly over: boolean }[] = [];
+  #invocations: InvocationEntry[] = [];
   #blocks: NumberedBlock[] = [];
+  /** Bytes by what they belong to. */
+  readonly #weights = new Map<InvocationRecord, number>();
   readonly #keys = new Set<string>();
   /** When the oldest of it happened, in milliseconds since 1970. */
   readonly since: number;
   readonly #secrets: TeamSecrets;
-  readonly #statements: { readonly name: string; readonly text: string; readonly values: readonly Buffer[] }[] = [];
+  #statements: { readonly name: string; readonly text: string; readonly values: readonly Buffer[] }[] = [];
 
   constructor(secrets: TeamSecrets, since = Date.now()) {
     this.#secrets = secrets;
@@ -60,7 +62,7 @@ export class HistoryBatch {
   /** Takes what is new of a run. */
   addRun(record: RunRecord): void {
     this.#keys.add(runKey(record));
-    this.bytes += record.output.memory + ROW_BYTES;
+    this.#weigh(record.invocation, record.output.memory + ROW_BYTES);
     for (const block of record.output.take()) this.#addBlock(record, block);
     if (record.rowDirty) this.#runs.push({ record, over: record.endedAt !== null });
     record.rowDirty = false;
@@ -69,8 +71,9 @@ export class HistoryBatch {
   /** Takes what is new of an invocation. */
   addInvocation(record: InvocationRecord): void {
     this.#keys.add(record.id.toString('latin1'));
-    this.bytes += record.memory;
-    this.#invocations.push({ record, over: record.endedAt !== null });
+    this.#weigh(record, record.memory);
+    this.#invocations.push({ record, over: record.endedAt !== null, payload: record.payload });
+    record.payload = null;
   }
 
   /** Blackens, seals and encodes everything, letting other work pass in between. */
@@ -87,17 +90,38 @@ export class HistoryBatch {
       runs.add(record, over, this.#secret(record.invocation));
       if (slice.spend(0)) await turn();
     }
-    for (const { record, over } of this.#invocations) {
-      const bytes = record.payload?.length ?? 0;
-      invocations.add(record, over, this.#secret(record));
-      if (slice.spend(bytes)) await turn();
+    for (const entry of this.#invocations) {
+      invocations.add(entry, this.#secret(entry.record));
+      if (slice.spend(entry.payload?.length ?? 0)) await turn();
     }
     this.rows = { invocations: invocations.count, runs: runs.count, outputs: outputs.count };
+    this.#statements = [];
     if (outputs.count > 0) this.#statements.push({ name: 'history-outputs', text: OutputRows.sql, values: outputs.finish() });
     if (runs.count > 0) this.#statements.push({ name: 'history-runs', text: RunRows.sql, values: runs.finish() });
     if (invocations.count > 0)
       this.#statements.push({ name: 'history-invocations', text: InvocationRows.sql, values: invocations.finish() });
-    this.#blocks = [];
+  }
+
+  /** Two halves, to find what cannot be stored; teams stay together as far as they can. Empty when it holds one invocation only. */
+  split(): HistoryBatch[] {
+    const records = [...this.#weights.keys()].sort((a, b) => a.rule.teamId - b.rule.teamId);
+    if (records.length < 2) return [];
+    const first = new Set(records.slice(0, records.length / 2));
+    return [this.#part((record) => first.has(record)), this.#part((record) => !first.has(record))];
+  }
+
+  #part(holds: (record: InvocationRecord) => boolean): HistoryBatch {
+    const part = new HistoryBatch(this.#secrets, this.since);
+    part.#runs = this.#runs.filter(({ record }) => holds(record.invocation));
+    part.#invocations = this.#invocations.filter(({ record }) => holds(record));
+    part.#blocks = this.#blocks.filter(({ run }) => holds(run.invocation));
+    for (const [record, bytes] of this.#weights) if (holds(record)) part.#weigh(record, bytes);
+    return part;
+  }
+
+  #weigh(record: InvocationRecord, bytes: number): void {
+    this.bytes += bytes;
+    this.#weights.set(record, (this.#weights.get(record) ?? 0) + bytes);
   }
 
   /**

@@ -99,3 +99,11 @@ export class RunRecord {
     this.skip = init.repeated ? null : 0;
   }
 }
+
+/** An invocation as a batch writes it. */
+export interface InvocationEntry {
+  readonly record: InvocationRecord;
+  /** With how it ended. */
+  readonly over: boolean;
+  readonly payload: Buffer | null;
+}

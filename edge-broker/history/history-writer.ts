@@ -178,12 +178,14 @@ export class HistoryWriter {
     const [batch] = this.#batches;
     if (batch === undefined) return false;
     const ahead = this.#batches.length === 1 && this.budget.buffered - batch.bytes > SOON_BYTES ? this.#encodeNext(false) : null;
+    let stored: boolean;
     try {
-      await this.#store(batch);
+      stored = await this.#store(batch);
     } finally {
       // Its own trouble comes up again when it is its turn.
       await ahead?.catch(() => undefined);
     }
+    if (!stored) return true;
     const { rows } = batch;
     const { counters } = this.budget;
     counters.invocations += rows.invocations;
@@ -199,8 +201,19 @@ export class HistoryWriter {
     if (align) await alignRuns(this.#pool, this.#runs, this.#stopping);
     const batch = this.#take();
     if (batch.empty) return;
-    await batch.encode(this.#brokerId);
-    this.#batches.push(batch);
+    this.#batches.push(...(await this.#encode(batch)));
+  }
+
+  /** What cannot be encoded is found by halving and dropped, so that it takes nothing else along. */
+  async #encode(batch: HistoryBatch): Promise<HistoryBatch[]> {
+    try {
+      await batch.encode(this.#brokerId);
+      return [batch];
+    } catch (err) {
+      const parts = batch.split();
+      if (parts.length === 0) this.#drop(batch, err);
+      return (await Promise.all(parts.map((part) => this.#encode(part)))).flat();
+    }
   }
 
   /** Chooses what the next batch holds. Runs come first: an invocation waits until all that is known of its runs goes with it. */
@@ -261,33 +274,42 @@ export class HistoryWriter {
     if (record.endedAt !== null) this.budget.counters.droppedInvocations += 1;
   }
 
-  async #store(batch: HistoryBatch): Promise<void> {
+  /** False: it could not be stored, and never can be as it is, so something was done about it. */
+  async #store(batch: HistoryBatch): Promise<boolean> {
     let client: PoolClient | null = null;
     try {
       client = await this.#pool.connect();
       await batch.store(client);
       client.release();
+      return true;
     } catch (error) {
       client?.release(true);
-      await this.#failed(batch, error as Error & { code?: string });
-      throw error;
+      if (!(await this.#isHopeless(error as Error & { code?: string }))) throw error;
+      this.#batches.shift();
+      const parts = batch.split();
+      if (parts.length === 0) this.#drop(batch, error);
+      for (const part of parts.reverse()) this.#batches.unshift(...(await this.#encode(part)));
+      return false;
     }
   }
 
-  async #failed(batch: HistoryBatch, error: Error & { code?: string }): Promise<void> {
-    if (!HOPELESS.test(error.code ?? '')) return;
+  async #isHopeless(error: Error & { code?: string }): Promise<boolean> {
+    if (!HOPELESS.test(error.code ?? '')) return false;
     if (error.code === NO_PARTITION) await this.start();
     this.#hopeless += 1;
-    if (this.#hopeless < HOPELESS_TRIES) return;
-    this.#log.error({ err: error }, `${batch.rows.invocations} invocation(s) of the history cannot be stored and are dropped`);
-    this.budget.counters.droppedInvocations += batch.rows.invocations;
-    this.#forget(batch);
+    return this.#hopeless >= HOPELESS_TRIES;
+  }
+
+  #drop(batch: HistoryBatch, err: unknown): void {
+    this.#log.error({ err }, 'an invocation cannot be stored in the history and is dropped');
+    this.budget.counters.droppedInvocations += 1;
+    this.budget.buffered -= batch.bytes;
   }
 
   #forget(batch: HistoryBatch): void {
     this.budget.buffered -= batch.bytes;
     this.#batches.shift();
-    this.#hopeless = 0;
+    if (this.#batches.length < 2) this.#hopeless = 0;
   }
 
   #setFailing(failing: boolean): void {

@@ -3,7 +3,7 @@ import { seal } from '../../runtime/sealing/index.ts';
 import { formatInvocationId } from '../../runtime/wire/invocation-id.ts';
 import { BinaryArray, ElementType } from './binary-array.ts';
 import type { Block } from './block-buffer.ts';
-import type { InvocationRecord, RunRecord } from './history-records.ts';
+import type { InvocationEntry, RunRecord } from './history-records.ts';
 import type { TeamSecret } from './team-secrets.ts';
 
 const { bool, bytea, date, int2, int4, int8, jsonb, text, timestamptz, uuid } = ElementType;
@@ -65,8 +65,8 @@ export class InvocationRows {
     return this.#columns.id.count;
   }
 
-  /** Adds the row of a record; `over`: with how it ended. Its payload is sealed and let go. */
-  add(record: InvocationRecord, over: boolean, { key, redactor }: TeamSecret): void {
+  /** Adds the row of a record; `over`: with how it ended. */
+  add({ record, over, payload }: InvocationEntry, { key, redactor }: TeamSecret): void {
     const columns = this.#columns;
     const { rule } = record;
     columns.day.date(record.day);
@@ -83,11 +83,10 @@ export class InvocationRows {
     if (rule.item === null) columns.item.null();
     else columns.item.uuid(rule.item === 'self' ? record.id : rule.item);
     columns.args.jsonb(rule.args === '{}' ? rule.args : maskedArgs(rule.args, redactor));
-    if (record.payload === null) columns.payload.null();
+    if (payload === null) columns.payload.null();
     else {
-      redactor.mask(record.payload);
-      columns.payload.bytea(seal(key, payloadAad(rule.teamId, formatInvocationId(record.id)), record.payload));
-      record.payload = null;
+      redactor.mask(payload);
+      columns.payload.bytea(seal(key, payloadAad(rule.teamId, formatInvocationId(record.id)), payload));
     }
     columns.payloadBytes.int4(record.payloadBytes);
     columns.timeout.int4(record.timeoutMs);

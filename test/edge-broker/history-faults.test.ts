@@ -405,3 +405,23 @@ test('an id that another team takes, too, is another invocation', async (t) => {
   ]);
   assert.equal((await stage.runs()).length, 2);
 });
+
+test('what the database never takes is dropped alone, not with what came in the same moment', async (t) => {
+  const stage = await HistoryStage.start(t);
+  await stage.world.sql.query(`create function refuse() returns trigger language plpgsql as $$ begin
+      if new.args ? 'poison' then raise exception 'never' using errcode = '22023'; end if; return new; end $$;
+    create trigger refuse before insert on triggerfs.invocations for each row execute function refuse()`);
+  const calls = Array.from({ length: 20 }, (_, n) =>
+    stage.client.invoke({ service: 'svc', plugin: 'echo', payload: `call ${n}`, args: n === 7 ? { poison: '1' } : {} }),
+  );
+  await Promise.all(calls.map((call) => call.outcome));
+  await until(async () => (await stage.invocations()).filter((row) => row.verdict !== null).length === 19, {
+    what: 'the others are stored',
+  });
+  await until(() => stage.broker.history.budget.counters.droppedInvocations > 0, { what: 'the one is given up' });
+  const payloads = await Promise.all((await stage.invocations()).map(async (row) => String(await stage.payload(row))));
+  assert.deepEqual(new Set(payloads), new Set(Array.from({ length: 20 }, (_, n) => `call ${n}`).toSpliced(7, 1)));
+  assert.equal(stage.broker.history.budget.failing, false);
+  await until(() => stage.broker.history.budget.buffered === 0, { what: 'nothing is left in memory' });
+  await stage.stored(await stage.call());
+});
