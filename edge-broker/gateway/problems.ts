@@ -82,6 +82,11 @@ function sendProblem(request: FastifyRequest, reply: FastifyReply, error: Trigge
   // No token would help.
   if (error.code === 'TFS_BAD_SIGNATURE') reply.removeHeader('www-authenticate');
   if (error instanceof RateLimitedError) reply.header('retry-after', error.retryAfter);
+  // A connection that closes while its peer still sends loses the answer: the rest of the body is taken and thrown away.
+  if (error.code === 'TFS_TOO_LARGE') {
+    reply.removeHeader('connection');
+    request.raw.resume();
+  }
   // What broke inside is for the log; callers get the number of the request to look it up.
   return reply.send(hidden ? { ...problem, detail: `internal error in request ${request.id}` } : problem);
 }

@@ -23,7 +23,7 @@ test('an account is deleted in the console, after its password', { skip: NO_TERM
   await terminal.run('request account delete', /for good:$/);
   terminal.type(SECRET);
   terminal.press('Enter');
-  await terminal.see(/Your account is deleted[^]*ended with 0/);
+  await terminal.see(/Your account is deleted[\s\S]*ended with 0/);
   assert.ok(!terminal.screen().includes(SECRET));
   const { items } = await system.api<{ items: { identity: string }[] }>('GET', '/v1/users');
   assert.deepEqual(

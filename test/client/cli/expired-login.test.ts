@@ -79,7 +79,8 @@ test('a login that ends while the console runs is renewed, or made anew where th
   lifeSeconds = 600;
   const renewed = renewals;
   mayRenew = false;
-  await until(() => Date.now() / 1000 > expiresAt - MARGIN_S, { what: 'the login is at its end' });
+  // On a busy machine the console may find that out by itself, before the next command.
+  await until(() => logins === 3 || Date.now() / 1000 > expiresAt - MARGIN_S, { what: 'the login is at its end' });
   await show(3);
   assert.ok(renewals > renewed, requests.join('\n'));
   assert.equal(logins, 3);
