@@ -480,15 +480,16 @@ use_node() {
 }
 
 # fetch_package NAME VERSION SHA512 FOLDER [FILE ...]: unpacks a package of npm, or some of its files. With npm, npm fetches it,
-# because it knows proxies, caches and passwords; otherwise curl does, from the same registry.
+# because it knows its registry, proxies, caches and passwords; otherwise curl does, from the registry in the settings of npm.
+# Where there are none, the npm of the system is installed for what it knows.
 fetch_package() {
   local file=$WORK/$1.tgz folder=$4 registry cafile options=()
   local wanted=("${@:5}")
+  have npm || [ -n "$(npm_setting registry)" ] || prerequisites npm || return
   if have npm; then
     npm_run pack "$1@$2" --pack-destination "$WORK" && mv "$WORK/$1-$2.tgz" "$file" || return
   else
     registry=$(npm_setting registry) cafile=$(npm_setting cafile)
-    registry=${registry:-https://registry.npmjs.org}
     [ -z "$cafile" ] || options=(--cacert "$cafile")
     curl -q --fail --location --silent --show-error --max-time 600 ${options[@]+"${options[@]}"} --output "$file" \
       "${registry%/}/$1/-/$1-$2.tgz" 2>"$WORK/curl.log" || fail "cannot download $1 $2: $(tail -n 1 "$WORK/curl.log")" || return

@@ -136,12 +136,17 @@ function makeBase(): string {
   const release = readFileSync('/etc/os-release', 'utf8');
   const codename = /^VERSION_CODENAME=(.+)$/m.exec(release)?.[1] ?? 'stable';
   const sites = execFileSync('apt-get', ['indextargets', '--format', '$(SITE) $(CODENAME)'], { encoding: 'utf8' }).split('\n');
-  const mirror = sites.map((line) => line.split(' ')).find(([, name]) => name === codename)?.[0] ?? 'http://deb.debian.org/debian';
+  // Without one, debootstrap knows where its release is.
+  const mirror = sites
+    .map((line) => line.split(' '))
+    .filter(([, name]) => name === codename)
+    .map(([site = '']) => site)
+    .slice(0, 1);
   const base = join(CACHE, `base-${codename}-${PACKAGES.join('-')}`);
   if (existsSync(base)) return base;
   mkdirSync(CACHE, { recursive: true });
   const made = mkdtempSync(join(CACHE, 'new-'));
-  execFileSync('debootstrap', ['--variant=minbase', `--include=${PACKAGES.join(',')}`, codename, made, mirror], { stdio: 'pipe' });
+  execFileSync('debootstrap', ['--variant=minbase', `--include=${PACKAGES.join(',')}`, codename, made, ...mirror], { stdio: 'pipe' });
   // Everybody may pass through the root folder of a machine.
   chmodSync(made, 0o755);
   try {
