@@ -10,12 +10,13 @@ import { silentLogger } from '../../runtime/logging.ts';
 import { EmbeddedPostgres } from '../../runtime/postgres/embedded.ts';
 import { isAlive } from '../../runtime/postgres/ownership.ts';
 import { createPool } from '../../runtime/postgres/pool.ts';
+import { lastFirst } from '../support/last-first.ts';
 import { until } from '../support/wait.ts';
 
 const MODULE = join(import.meta.dirname, '../../runtime/postgres/embedded.ts');
 const LOGGING = join(import.meta.dirname, '../../runtime/logging.ts');
 
-async function folder(t: TestContext): Promise<string> {
+async function folder(t: Pick<TestContext, 'after'>): Promise<string> {
   const path = await mkdtemp(join(tmpdir(), 'triggerfs-embedded-'));
   t.after(() => rm(path, { recursive: true, force: true }));
   return path;
@@ -39,7 +40,8 @@ async function postmasterPid(dataDir: string): Promise<number> {
   return Number((await readFile(join(dataDir, 'data', 'postmaster.pid'), 'utf8')).split('\n')[0]);
 }
 
-test('keeps its data, needs its password, and is used by one process at a time', async (t) => {
+test('keeps its data, needs its password, and is used by one process at a time', async (context) => {
+  const t = lastFirst(context);
   const dataDir = await folder(t);
   const first = await start(dataDir);
   t.after(() => first.stop());
@@ -58,7 +60,8 @@ test('keeps its data, needs its password, and is used by one process at a time',
   assert.deepEqual(await query(second.url, 'select answer from kept'), [42]);
 });
 
-test('starts again after SIGKILL of the postmaster', async (t) => {
+test('starts again after SIGKILL of the postmaster', async (context) => {
+  const t = lastFirst(context);
   const dataDir = await folder(t);
   const first = await start(dataDir);
   t.after(() => first.stop());
@@ -71,7 +74,8 @@ test('starts again after SIGKILL of the postmaster', async (t) => {
   assert.deepEqual(await query(second.url, 'select 1'), [1]);
 });
 
-test('removes the pid file of a machine that lost power, although the number is in use', async (t) => {
+test('removes the pid file of a machine that lost power, although the number is in use', async (context) => {
+  const t = lastFirst(context);
   const dataDir = await folder(t);
   await (await start(dataDir)).stop();
   await writeFile(join(dataDir, 'data', 'postmaster.pid'), `${process.ppid}\n${join(dataDir, 'data')}\n0\n5432\n\n127.0.0.1\n1 1\nready\n`);
@@ -80,7 +84,8 @@ test('removes the pid file of a machine that lost power, although the number is 
   assert.deepEqual(await query(again.url, 'select 1'), [1]);
 });
 
-test('adopts the postmaster of a killed parent, and stops it', async (t) => {
+test('adopts the postmaster of a killed parent, and stops it', async (context) => {
+  const t = lastFirst(context);
   const dataDir = await folder(t);
   const script = `
     import { EmbeddedPostgres } from ${JSON.stringify(MODULE)};
@@ -112,7 +117,8 @@ test('as root, names the folder that is closed to PostgreSQL', { skip: process.g
   });
 });
 
-test('a pool runs as its role, even where the address has options of its own', async (t) => {
+test('a pool runs as its role, even where the address has options of its own', async (context) => {
+  const t = lastFirst(context);
   const dataDir = await folder(t);
   const postgres = await start(dataDir);
   t.after(() => postgres.stop());
