@@ -89,7 +89,7 @@ suite('the history with many rows', () => {
     ['failures', { verdict: 'failed' }, 2_000],
     ['what runs', { verdict: 'running' }, 2_500],
     ['ten minutes', { since: '-600m', until: '-590m' }, 1_000],
-    ['a worker', { worker: 'w5' }, 12_000],
+    ['a worker', { worker: 'w5' }, 20_000],
     ['a worker that there is not', { worker: 'none' }, 500],
     ['a rare caller of a service', { service: 's3', caller: 'nobody', since: '-2h' }, 3_000],
   ];
