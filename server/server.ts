@@ -8,8 +8,8 @@ import type { Environment } from '../runtime/environment.ts';
 import { Lifecycle } from '../runtime/lifecycle.ts';
 import type { Logger } from '../runtime/logging.ts';
 import { EmbeddedPostgres } from '../runtime/postgres/embedded.ts';
+import { FileLock } from '../runtime/sqlite/file-lock.ts';
 import { DatabaseGuard } from './database-guard.ts';
-import { FolderLock } from './folder-lock.ts';
 import type { ServerOptions } from './options.ts';
 import type { Part } from './part.ts';
 import { createParts } from './parts.ts';
@@ -91,7 +91,8 @@ export class Server {
   async #start(): Promise<Addresses> {
     const { options, env } = this.#context;
     await prepareFolder(options.dataDir);
-    const lock = FolderLock.take(options.dataDir);
+    const inUse = `another triggerfs-server is running on ${options.dataDir}`;
+    const lock = FileLock.take(join(options.dataDir, 'server.lock'), { inUse, waitMs: 0 });
     this.#lifecycle.add('lock', () => lock.release());
     const settings = Settings.read(options.dataDir, env);
     await this.#saveSettings(settings);

@@ -2,10 +2,10 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { TriggerFsError } from '../../protocol/errors.ts';
 import type { Log } from '../../runtime/logging.ts';
+import { FileLock } from '../../runtime/sqlite/file-lock.ts';
 import { InvocationIds } from '../../runtime/wire/invocation-id.ts';
 import { FsError } from '../errno.ts';
 import type { Journal } from './journal.ts';
-import { SpoolLock } from './lock.ts';
 import type { Message, Part, StoredResponse } from './message.ts';
 import { MessageQueue, QUEUE_BYTES, QUEUE_MESSAGES } from './queue.ts';
 import { appendPart, type Recovered, recover } from './recovery.ts';
@@ -49,7 +49,7 @@ export class Spool {
   readonly #store: SpoolStore;
   readonly #journal: Journal;
   readonly #settler: Settler;
-  readonly #lock: SpoolLock;
+  readonly #lock: FileLock;
   readonly #options: SpoolOptions;
   readonly #ids = new InvocationIds();
   readonly #queues = new Map<number, MessageQueue>();
@@ -354,8 +354,9 @@ function partBytes(part: Part | undefined): number {
   return part === undefined ? 0 : part.bytes + OVERHEAD_BYTES;
 }
 
-function openFiles(folder: string, ids: InvocationIds): { lock: SpoolLock; store: SpoolStore; recovered: Recovered } {
-  const lock = new SpoolLock(join(folder, 'spool.lock'));
+function openFiles(folder: string, ids: InvocationIds): { lock: FileLock; store: SpoolStore; recovered: Recovered } {
+  const inUse = `the spool ${folder} is in use by another triggerfs process`;
+  const lock = FileLock.take(join(folder, 'spool.lock'), { inUse, waitMs: 2000 });
   const path = join(folder, 'spool.db');
   try {
     const store = new SpoolStore(path);

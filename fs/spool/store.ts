@@ -1,4 +1,4 @@
-import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { LocalDatabase } from '../../runtime/sqlite/local-database.ts';
 import type { Message, Part, StoredResponse } from './message.ts';
 
 const SCHEMA = `
@@ -45,43 +45,36 @@ interface ResponseRow {
 
 /** The tables of the spool, one method a statement. Times are milliseconds since 1970. */
 export class SpoolStore {
-  readonly #database: DatabaseSync;
-  readonly #statements = new Map<string, StatementSync>();
+  readonly #database: LocalDatabase;
 
   constructor(path: string) {
-    this.#database = new DatabaseSync(path);
-    this.#database.exec('pragma auto_vacuum = incremental; pragma journal_mode = wal; pragma synchronous = normal;');
-    this.#database.exec('pragma busy_timeout = 2000; pragma journal_size_limit = 16777216; pragma cache_size = -8192;');
-    this.#database.exec(SCHEMA);
+    this.#database = new LocalDatabase(path);
+    this.#database.run('pragma auto_vacuum = incremental; pragma journal_mode = wal; pragma synchronous = normal;');
+    this.#database.run('pragma busy_timeout = 2000; pragma journal_size_limit = 16777216; pragma cache_size = -8192;');
+    this.#database.run(SCHEMA);
   }
 
   /** Runs `work` in one transaction; `durable` waits until it is on the disk. Nothing of it stays when it throws. */
   transaction(durable: boolean, work: () => void): void {
-    this.#database.exec(durable ? 'pragma synchronous = full' : 'pragma synchronous = normal');
-    this.#database.exec('begin immediate');
-    try {
-      work();
-      this.#database.exec('commit');
-    } catch (error) {
-      if (this.#database.isTransaction) this.#database.exec('rollback');
-      throw error;
-    }
+    this.#database.transaction(durable, work);
   }
 
   insertMessage(message: Message): void {
     const { sequence, trigger, invocation, acceptedAt, payload } = message;
-    this.#prepare('insert or replace into messages values (?, ?, ?, ?, ?)').run(sequence, trigger, invocation, acceptedAt, payload);
+    this.#database
+      .prepare('insert or replace into messages values (?, ?, ?, ?, ?)')
+      .run(sequence, trigger, invocation, acceptedAt, payload);
   }
 
   deleteMessage(sequence: number): void {
-    this.#prepare('delete from messages where sequence = ?').run(sequence);
+    this.#database.prepare('delete from messages where sequence = ?').run(sequence);
   }
 
   /** Messages of a trigger in order, until `limit` rows or `maxBytes` of payload (but at least one). */
   readMessages(trigger: number, after: number, limit: number, maxBytes: number): Message[] {
     const messages: Message[] = [];
     let bytes = 0;
-    const rows = this.#prepare('select * from messages where trigger_id = ? and sequence > ? order by sequence limit ?');
+    const rows = this.#database.prepare('select * from messages where trigger_id = ? and sequence > ? order by sequence limit ?');
     for (const row of rows.iterate(trigger, after, limit)) {
       const message = toMessage(row as unknown as MessageRow);
       messages.push(message);
@@ -94,25 +87,25 @@ export class SpoolStore {
   /** Triggers with messages, how many and how large they are. */
   pending(): { trigger: number; messages: number; bytes: number }[] {
     const sql = 'select trigger_id as trigger, count(*) as messages, sum(length(payload)) as bytes from messages group by trigger_id';
-    return this.#prepare(sql).all() as unknown as { trigger: number; messages: number; bytes: number }[];
+    return this.#database.prepare(sql).all() as unknown as { trigger: number; messages: number; bytes: number }[];
   }
 
   /** The largest sequence in use; 0 without messages. */
   lastSequence(): number {
-    return Number(this.#prepare('select coalesce(max(sequence), 0) as last from messages').get()?.last ?? 0);
+    return Number(this.#database.prepare('select coalesce(max(sequence), 0) as last from messages').get()?.last ?? 0);
   }
 
   /** Replaces the parts of all open files. */
   replaceParts(parts: ReadonlyMap<number, Part>): void {
-    this.#prepare('delete from parts').run();
-    const insert = this.#prepare('insert into parts values (?, ?, ?, ?)');
+    this.#database.prepare('delete from parts').run();
+    const insert = this.#database.prepare('insert into parts values (?, ?, ?, ?)');
     for (const [handle, part] of parts) insert.run(handle, part.trigger, part.closed ? 1 : 0, Buffer.concat(part.chunks));
   }
 
   /** Parts of files that were open when the parts were last replaced. */
   readParts(): Map<number, Part> {
     const parts = new Map<number, Part>();
-    for (const row of this.#prepare('select * from parts order by handle').all()) {
+    for (const row of this.#database.prepare('select * from parts order by handle').all()) {
       const data = Buffer.from(row.data as Uint8Array);
       const part = { trigger: Number(row.trigger_id), chunks: [data], bytes: data.length, closed: row.closed === 1 };
       parts.set(Number(row.handle), part);
@@ -124,26 +117,26 @@ export class SpoolStore {
     const { trigger, invocation, acceptedAt, payload } = message;
     const sql =
       'insert into dead_letters (trigger_id, path, invocation, accepted_at, dead_at, reason, payload) values (?, ?, ?, ?, ?, ?, ?)';
-    this.#prepare(sql).run(trigger, path, invocation, acceptedAt, deadAt, reason, payload);
+    this.#database.prepare(sql).run(trigger, path, invocation, acceptedAt, deadAt, reason, payload);
   }
 
   /** Removes the oldest dead letters until at most `maxBytes` of payload are left. */
   trimDeadLetters(maxBytes: number): number {
     const sql = `delete from dead_letters where id in (
       select id from (select id, sum(length(payload) + 128) over (order by id desc) as bytes from dead_letters) where bytes > ?)`;
-    return Number(this.#prepare(sql).run(maxBytes).changes);
+    return Number(this.#database.prepare(sql).run(maxBytes).changes);
   }
 
   saveResponse(trigger: number, response: StoredResponse): void {
     const { invocation, verdict, exitCode, answeredAt, output } = response;
     const sql = 'insert or replace into responses values (?, ?, ?, ?, ?, ?)';
-    this.#prepare(sql).run(trigger, invocation, verdict, exitCode, answeredAt, output);
+    this.#database.prepare(sql).run(trigger, invocation, verdict, exitCode, answeredAt, output);
   }
 
   /** The last response of every trigger. */
   readResponses(): Map<number, StoredResponse> {
     const responses = new Map<number, StoredResponse>();
-    for (const row of this.#prepare('select * from responses').all() as unknown as ResponseRow[]) {
+    for (const row of this.#database.prepare('select * from responses').all() as unknown as ResponseRow[]) {
       const { verdict, exit_code: exitCode, answered_at: answeredAt } = row;
       const invocation = Buffer.from(row.invocation);
       responses.set(row.trigger_id, { invocation, verdict, exitCode, answeredAt, output: Buffer.from(row.output) });
@@ -153,31 +146,21 @@ export class SpoolStore {
 
   /** A value kept between runs; null when there is none. */
   readState(key: string): string | null {
-    const value = this.#prepare('select value from state where key = ?').get(key)?.value;
+    const value = this.#database.prepare('select value from state where key = ?').get(key)?.value;
     return value === undefined || value === null ? null : String(value);
   }
 
   writeState(key: string, value: string): void {
-    this.#prepare('insert or replace into state values (?, ?)').run(key, value);
+    this.#database.prepare('insert or replace into state values (?, ?)').run(key, value);
   }
 
   /** Gives free pages back to the file system, a few at a time. */
   shrink(): void {
-    this.#database.exec('pragma incremental_vacuum(1024)');
+    this.#database.run('pragma incremental_vacuum(1024)');
   }
 
   close(): void {
-    this.#statements.clear();
     this.#database.close();
-  }
-
-  #prepare(sql: string): StatementSync {
-    let statement = this.#statements.get(sql);
-    if (statement === undefined) {
-      statement = this.#database.prepare(sql);
-      this.#statements.set(sql, statement);
-    }
-    return statement;
   }
 }
 

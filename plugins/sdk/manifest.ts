@@ -14,7 +14,7 @@ export interface Manifest {
   readonly kind: PluginKind;
   /** The program and its arguments; the first word is a file of the plugin's folder, or a program of the PATH. */
   readonly exec: readonly [string, ...string[]];
-  /** Null: any argument is taken, as text. */
+  /** Null: every argument is taken, as text. */
   readonly args: ArgumentSchema | null;
   /** A call that shows the plugin at work, for the marketplace. */
   readonly invocation: { readonly command: string; readonly args: Readonly<Record<string, string>> };

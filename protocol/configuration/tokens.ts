@@ -17,8 +17,8 @@ const WRITTEN: Readonly<Record<string, string>> = { '\n': '\\n', '\t': '\\t', '\
 const ESCAPED = /[\\"\p{Cc}\u2028-\u202e\u2066-\u2069]/gu;
 
 /**
- * Splits a command line into words. `"..."` knows \n \t \r \" \\ and \uXXXX and keeps other backslashes, `'...'` is literal,
- * elsewhere a backslash quotes the next character. An unquoted `|` is a word by itself.
+ * Splits a command line into words. `"..."` knows \n \t \r \" \\ and \u with four hex digits, and keeps other backslashes;
+ * `'...'` is literal; elsewhere a backslash quotes the next character. An unquoted `|` is a word by itself.
  * @param partial for completion: takes an open quote as closed by the end of the line
  * @throws TriggerFsError TFS_USAGE for an open quote
  */

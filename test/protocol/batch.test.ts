@@ -16,7 +16,7 @@ function read(batch: Buffer): Read[] {
   return records;
 }
 
-/** What was visited before the damage, and whether there was any. */
+/** What was visited before the damage, and if it was found damaged. */
 function readDamaged(batch: Buffer): { records: Read[]; malformed: boolean } {
   const records: Read[] = [];
   try {

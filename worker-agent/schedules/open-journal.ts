@@ -1,9 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
-import { TriggerFsError } from '../../protocol/errors.ts';
 import type { Log } from '../../runtime/logging.ts';
+import { FileLock } from '../../runtime/sqlite/file-lock.ts';
 import { Journal } from './journal.ts';
 
 const PAGE_BYTES = 4096;
@@ -32,16 +31,16 @@ export function journalExists(path: string): boolean {
  */
 export function openJournal(path: string, limit: number, log: Log): OpenJournal {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  const lock = lockJournal(path);
+  const lock = FileLock.take(`${path}.lock`, { inUse: `the journal ${path} is in use by another process`, waitMs: 0 });
   try {
     const journal = openOrReplace(path, Math.ceil((limit + FACTS_BYTES) / PAGE_BYTES), log);
     const close = (): void => {
       journal.close();
-      lock.close();
+      lock.release();
     };
     return { journal, id: journalId(`${path}.id`), close };
   } catch (error) {
-    lock.close();
+    lock.release();
     throw error;
   }
 }
@@ -56,18 +55,6 @@ function openOrReplace(path: string, maxPages: number, log: Log): Journal {
     for (const suffix of ['', '-wal', '-shm']) if (existsSync(path + suffix)) renameSync(path + suffix, aside + suffix);
     log.error(`the journal of resident schedules is damaged (${message}); it is kept as ${aside}, and a new one is begun`);
     return new Journal(path, maxPages);
-  }
-}
-
-/** SQLite's own lock on a file of its own: it ends with the process, however that dies. */
-function lockJournal(path: string): DatabaseSync {
-  const lock = new DatabaseSync(`${path}.lock`);
-  try {
-    lock.exec('begin exclusive');
-    return lock;
-  } catch (cause) {
-    lock.close();
-    throw new TriggerFsError('TFS_CONFLICT', `the journal ${path} is in use by another process`, { cause });
   }
 }
 
