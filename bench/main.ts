@@ -3,6 +3,7 @@ import { exitWith } from '../runtime/exit.ts';
 import type { BenchContext } from './benches/bench.ts';
 import { BENCHES } from './benches/index.ts';
 import { describeMachine } from './report/machine.ts';
+import { progressLine } from './report/progress.ts';
 import { type FinishedBench, formatReport, reportObject } from './report/report.ts';
 import { OPTIONS, readSettings, type Settings } from './settings.ts';
 import { Platform } from './stage/platform.ts';
@@ -31,7 +32,7 @@ export async function main(argv: readonly string[]): Promise<void> {
 
 /** Runs the chosen benchmarks; false when one of them failed. */
 async function runAll(settings: Settings): Promise<boolean> {
-  const progress = progressLine(!settings.json);
+  const progress = progressLine();
   const stage = await Stage.open(settings, progress);
   const interrupted = (): void => {
     progress('stopping');
@@ -72,10 +73,4 @@ async function measureAll(stage: Stage, settings: Settings): Promise<FinishedBen
     }
   }
   return finished;
-}
-
-/** Shows what is going on in one line of a terminal; silent elsewhere. */
-function progressLine(wanted: boolean): (text: string) => void {
-  if (!wanted || !process.stderr.isTTY) return () => undefined;
-  return (text) => process.stderr.write(`\r\x1b[2K${text}`);
 }
