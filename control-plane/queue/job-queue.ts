@@ -2,7 +2,7 @@ import type { Pool } from 'pg';
 import { PgBoss } from 'pg-boss';
 import type { Logger } from '../../runtime/logging.ts';
 
-/** The one queue of pg-boss; `migrations/0016_queue.sql` makes it. */
+/** The one queue of pg-boss; `migrations/0018_queue.sql` makes it. */
 const QUEUE = 'invocations';
 /** At most one control-plane looks after the leases in this time; a bit less than the time between looks, so that no look is in vain. */
 const MONITOR_S = 9;

@@ -13,10 +13,8 @@ create table triggerfs.alerts (
   reason text not null default '',
   primary key (team_id, kind, about)
 );
-alter table triggerfs.alerts enable row level security;
-alter table triggerfs.alerts force row level security;
-create policy team_only on triggerfs.alerts for select to triggerfs_app using (team_id = (select triggerfs.current_team()));
-create policy owner_all on triggerfs.alerts to current_user using (true) with check (true);
+
+call triggerfs.isolate_teams('alerts');
 grant select on triggerfs.alerts to triggerfs_app;
 
 -- What ended before this moment was looked at.
@@ -198,6 +196,5 @@ begin
   return letters;
 end $$;
 
-revoke execute on function triggerfs.send_alert(integer, text, text, text, text), triggerfs.watch_losses(timestamptz, timestamptz),
-  triggerfs.watch_failures(), triggerfs.standing_queues(interval), triggerfs.watch_queues(interval), triggerfs.watch_retention(), triggerfs.watch_troubles(interval) from public;
+revoke execute on all functions in schema triggerfs from public;
 grant execute on function triggerfs.watch_troubles(interval) to triggerfs_jobs;

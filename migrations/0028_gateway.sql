@@ -3,6 +3,7 @@
 -- What differs from the defaults of protocol/http/gateway.ts, by the same names.
 alter table triggerfs.services add column http jsonb not null default '{}'
   constraint services_http check (jsonb_typeof(http) = 'object' and length(http::text) <= 131072);
+
 -- Callers without a token reach only what everyone may call, and only plugins that were named.
 alter table triggerfs.services add constraint services_anonymous_is_public
   check (http -> 'anonymous' is null or http -> 'anonymous' = 'false' or (visibility = 'public' and cardinality(plugins) > 0));
@@ -20,6 +21,7 @@ create table triggerfs.hooks (
   unique (id),
   foreign key (team_id, service_id) references triggerfs.services (team_id, id) on delete cascade
 );
+
 -- A hook is reached by team and name alone.
 create unique index hooks_name on triggerfs.hooks (team_id, lower(name));
 create index hooks_service on triggerfs.hooks (team_id, service_id);
@@ -50,23 +52,13 @@ create table triggerfs.hook_deliveries (
 );
 create index hook_deliveries_age on triggerfs.hook_deliveries (team_id, hook_id, delivered_at);
 
-do $$
-declare
-  t text;
-begin
-  foreach t in array array['hooks', 'hook_secrets', 'hook_deliveries'] loop
-    execute format('alter table triggerfs.%I enable row level security', t);
-    execute format('alter table triggerfs.%I force row level security', t);
-    execute format('create policy team_only on triggerfs.%I to triggerfs_app using (team_id = (select triggerfs.current_team())) with check (team_id = (select triggerfs.current_team()))', t);
-    execute format('create policy owner_all on triggerfs.%I to current_user using (true) with check (true)', t);
-  end loop;
-  foreach t in array array['hooks', 'hook_secrets'] loop
-    execute format('create policy edge_read on triggerfs.%I for select to triggerfs_edge using (true)', t);
-    execute format('grant select on triggerfs.%I to triggerfs_edge', t);
-    execute format('grant select, insert, update, delete on triggerfs.%I to triggerfs_app', t);
-    execute format('create trigger %s_touch after insert or update or delete on triggerfs.%I for each row execute function triggerfs.touch_team_config()', t, t);
-  end loop;
-end $$;
+call triggerfs.isolate_teams('hooks', 'hook_secrets', 'hook_deliveries');
+grant select, insert, update, delete on triggerfs.hooks, triggerfs.hook_secrets to triggerfs_app;
+create policy edge_read on triggerfs.hooks for select to triggerfs_edge using (true);
+create policy edge_read on triggerfs.hook_secrets for select to triggerfs_edge using (true);
+grant select on triggerfs.hooks, triggerfs.hook_secrets to triggerfs_edge;
+create trigger hooks_touch after insert or update or delete on triggerfs.hooks for each row execute function triggerfs.touch_team_config();
+create trigger hook_secrets_touch after insert or update or delete on triggerfs.hook_secrets for each row execute function triggerfs.touch_team_config();
 create trigger hooks_updated before update on triggerfs.hooks for each row execute function triggerfs.set_updated_at();
 
 -- Notes a delivery; false when it was there already. Forgets those of this hook that are older than two days.

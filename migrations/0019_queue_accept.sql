@@ -1,18 +1,59 @@
--- Accepting for later with less work for each item: what is told are the items that were there already, mostly none, and a job is not
--- checked against the queue that it is in.
+-- The way into the queue: who may call what, and the bulk insert behind every door.
 
--- pg-boss checks the queue and the dead letter queue of each job against its table of queues. The table of this queue takes jobs of
--- no other one by its own check, and items have dead letters of their own.
-do $$
+-- Refuses an invocation that its caller may not make: SQLSTATE TF010 with the code of the error as hint. The user null is an
+-- application, which sees what the whole team sees.
+create function triggerfs.assert_callable(team integer, account integer, service text, plugin text, args jsonb) returns void
+  language plpgsql stable security definer set search_path = triggerfs, pg_temp as $$
+declare
+  home text := (select t.name from triggerfs.teams t where t.id = team);
+  foreign_team text := case when position('/' in service) > 0 then split_part(service, '/', 1) end;
+  wanted text := regexp_replace(service, '^[^/]*/', '');
+  found record;
+  refused text;
 begin
-  execute (select format('alter table pgboss.%I drop constraint if exists q_fkey, drop constraint if exists dlq_fkey', q.table_name)
-    from pgboss.queue q where q.name = 'invocations' and q.partition);
+  if service !~ '^([A-Za-z0-9_][A-Za-z0-9_.-]{0,62}/)?[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$' then
+    raise exception using errcode = 'TF010', hint = 'TFS_BAD_NAME', message = format('%s is not the name of a service', quote_nullable(left(service, 64)));
+  elsif plugin !~ '^[a-z0-9][a-z0-9_-]{0,62}(/[a-z0-9][a-z0-9_-]{0,62})?$' then
+    raise exception using errcode = 'TF010', hint = 'TFS_BAD_NAME', message = format('%s is not the name of a plugin', quote_nullable(left(plugin, 64)));
+  elsif jsonb_typeof(args) <> 'object' or octet_length(args::text) > 65536 then
+    raise exception using errcode = 'TF010', hint = 'TFS_BAD_ARGUMENT', message = 'arguments are an object of at most 64 KiB';
+  end if;
+  select a.key into refused from jsonb_each(args) a
+    where a.key !~ '^[A-Za-z_][A-Za-z0-9_.-]{0,62}$' or jsonb_typeof(a.value) not in ('string', 'number', 'boolean') limit 1;
+  if refused is not null then
+    raise exception using errcode = 'TF010', hint = 'TFS_BAD_ARGUMENT', message = format('%s is not the name of an argument, or its value is no text', quote_literal(left(refused, 64)));
+  end if;
+  if foreign_team is not null and lower(foreign_team) <> lower(home) then
+    select s.name, s.plugins into found from triggerfs.services s join triggerfs.teams t on t.id = s.team_id
+      where lower(t.name) = lower(foreign_team) and lower(s.name) = lower(wanted) and s.visibility = 'public';
+    if found is null then
+      raise exception using errcode = 'TF010', hint = 'TFS_WRONG_TEAM', message = format('team %s offers no public service %s', foreign_team, wanted);
+    end if;
+  else
+    select s.name, s.plugins into found from triggerfs.services s
+      where s.team_id = team and lower(s.name) = lower(wanted) and (s.visibility <> 'local' or s.owner_id = account);
+    if found is null and not exists (select from triggerfs.workers w where w.team_id = team and lower(w.identity) = lower(wanted)) then
+      raise exception using errcode = 'TF010', hint = 'TFS_UNKNOWN_SERVICE', message = format('service %s does not exist in team %s', wanted, home);
+    end if;
+  end if;
+  if found.plugins is not null and not plugin = any(found.plugins) then
+    raise exception using errcode = 'TF010', hint = 'TFS_PLUGIN_NOT_ALLOWED', message = format('service %s does not allow plugin %s', found.name, plugin);
+  end if;
 end $$;
 
-drop function triggerfs.enqueue_batch(jsonb, integer[], uuid[], text[], bytea[], bytea[]);
+-- Gives items a job that is fetched when they are due. As pg-boss's own insert does it.
+create function triggerfs.queue_jobs(items uuid[]) returns void
+  language sql security definer set search_path = triggerfs, pg_temp as $$
+  insert into pgboss.job (id, name, priority, start_after, expire_seconds, deletion_seconds, keep_until, retry_limit, retry_delay,
+      retry_backoff, policy, heartbeat_seconds)
+    select i.id, q.name, i.priority, i.due_at, q.expire_seconds, q.deletion_seconds, i.due_at + q.retention_seconds * interval '1 s',
+      q.retry_limit, q.retry_delay, q.retry_backoff, q.policy, q.heartbeat_seconds
+    from triggerfs.queue_items i, pgboss.queue q where i.id = any(items) and q.name = 'invocations'
+    on conflict do nothing
+$$;
 
 -- Accepts items for later, all or none. What many items have in common is said once: item n has the rule rules[rule_of[n]], whose keys
--- are those of `enqueue`; null for keys and hashes where no item has any. Only what was not inserted is told: a row for each item `n` whose
+-- are those of `enqueue`; a null element where an item has no key or hash. Only what was not inserted is told: a row for each item `n` whose
 -- id or whose team's idempotency key was there already, with that item's id; null when the key belongs to another request (another hash).
 create function triggerfs.enqueue_batch(rules jsonb, rule_of integer[], ids uuid[], keys text[], hashes bytea[], payloads bytea[])
   returns table (n integer, id uuid)
@@ -67,7 +108,7 @@ end $$;
 -- The same for items that are all different, one JSON object each; the payload of item n is payloads[n]. Keys of an item: id, team,
 -- source, caller, service, plugin, args, trigger, schedule, due, delayMs, priority, retries, backoffMs, maxAgeMs, timeoutMs,
 -- concurrencyKey, idempotencyKey, idempotencyHash (hex), onSuccess, onFailure, depth, sealed. Without an id an item gets one.
-create or replace function triggerfs.enqueue(items jsonb, payloads bytea[]) returns table (id uuid, existing boolean)
+create function triggerfs.enqueue(items jsonb, payloads bytea[]) returns table (id uuid, existing boolean)
   language sql security definer set search_path = triggerfs, pg_temp as $$
   with given as materialized (
     select array_agg(e.n::integer order by e.n) as rule_of,
@@ -82,5 +123,6 @@ create or replace function triggerfs.enqueue(items jsonb, payloads bytea[]) retu
     from given g, unnest(g.ids) with ordinality as e (id, n) left join known k on k.n = e.n order by e.n
 $$;
 
-revoke execute on function triggerfs.enqueue_batch(jsonb, integer[], uuid[], text[], bytea[], bytea[]) from public;
-grant execute on function triggerfs.enqueue_batch(jsonb, integer[], uuid[], text[], bytea[], bytea[]) to triggerfs_app, triggerfs_edge, triggerfs_jobs;
+revoke execute on all functions in schema triggerfs from public;
+grant execute on function triggerfs.enqueue(jsonb, bytea[]), triggerfs.enqueue_batch(jsonb, integer[], uuid[], text[], bytea[], bytea[]) to triggerfs_app, triggerfs_edge, triggerfs_jobs;
+grant execute on function triggerfs.assert_callable(integer, integer, text, text, jsonb) to triggerfs_app;

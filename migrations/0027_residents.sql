@@ -33,10 +33,8 @@ create table triggerfs.schedule_holds (
 create unique index schedule_holds_open on triggerfs.schedule_holds (schedule_id) where closed_at is null;
 create index schedule_holds_worker on triggerfs.schedule_holds (worker_id) where closed_at is null;
 create index schedule_holds_team on triggerfs.schedule_holds (team_id);
-alter table triggerfs.schedule_holds enable row level security;
-alter table triggerfs.schedule_holds force row level security;
-create policy owner_all on triggerfs.schedule_holds to current_user using (true) with check (true);
-create policy team_only on triggerfs.schedule_holds for select to triggerfs_app using (team_id = (select triggerfs.current_team()));
+
+call triggerfs.isolate_teams('schedule_holds');
 create policy edge_read on triggerfs.schedule_holds for select to triggerfs_edge using (true);
 grant select on triggerfs.schedule_holds to triggerfs_app, triggerfs_edge;
 grant insert (offline), update (offline) on triggerfs.schedules to triggerfs_application;
@@ -97,6 +95,7 @@ begin
   perform triggerfs.touch_config(new.team_id);
   return new;
 end $$;
+
 -- Triggers fire by name: after schedules_prepare.
 create trigger schedules_resident before insert or update on triggerfs.schedules for each row execute function triggerfs.follow_resident();
 
@@ -271,8 +270,7 @@ begin
       order by g.place;
 end $$;
 
-revoke execute on function triggerfs.follow_resident(), triggerfs.end_hold(), triggerfs.follow_worker(), triggerfs.close_hold(integer, integer, timestamptz),
-  triggerfs.lapse_holds(), triggerfs.take_over_schedule(integer), triggerfs.keep_schedules(integer, uuid, jsonb, boolean), triggerfs.report_fires(integer, jsonb) from public;
+revoke execute on all functions in schema triggerfs from public;
 grant execute on function triggerfs.lapse_holds() to triggerfs_jobs;
 grant execute on function triggerfs.take_over_schedule(integer) to triggerfs_app;
 grant execute on function triggerfs.keep_schedules(integer, uuid, jsonb, boolean), triggerfs.report_fires(integer, jsonb) to triggerfs_edge;

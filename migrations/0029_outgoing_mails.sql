@@ -1,4 +1,4 @@
--- People, continued: mails that wait for the mail server, the end of an account, and the turns of brokers in maintenance.
+-- Mails that wait for the mail server, and the codes in them that open accounts.
 
 -- A mail to send: the code or a word about the address of someone who signs up, or an invitation. Neither text nor code is kept;
 -- both are made when it is sent, from what is true then.
@@ -17,15 +17,13 @@ create table triggerfs.outgoing_mails (
   check (num_nonnulls(user_id, invite_id) = 1),
   check ((team_id is null) = (invite_id is null))
 );
+
 -- Whoever asks twice while a mail waits gets it once.
 create unique index outgoing_mails_user on triggerfs.outgoing_mails (user_id) where state = 'waiting';
 create unique index outgoing_mails_invite on triggerfs.outgoing_mails (team_id, invite_id) where state = 'waiting';
 create index outgoing_mails_next on triggerfs.outgoing_mails (next_at) where state = 'waiting';
-alter table triggerfs.outgoing_mails enable row level security;
-alter table triggerfs.outgoing_mails force row level security;
-create policy team_only on triggerfs.outgoing_mails to triggerfs_app
-  using (team_id = (select triggerfs.current_team())) with check (team_id = (select triggerfs.current_team()));
-create policy owner_all on triggerfs.outgoing_mails to current_user using (true) with check (true);
+
+call triggerfs.isolate_teams('outgoing_mails');
 
 -- Has a mail looked at at a time. graphile-worker may answer without a job when another session holds the one that is replaced.
 create function triggerfs.wake_mail(mail integer, at timestamptz) returns void
@@ -130,6 +128,7 @@ end $$;
 -- Another code for a waiting account, at most three times and once a minute. A null hash leaves the code that is there until the mail
 -- with the next one is sent. Returns the account and the address to send it to, or no row.
 drop function triggerfs.renew_activation(text, bytea);
+
 create function triggerfs.renew_activation(waiting text, hash bytea) returns table (id integer, identity text, email text)
   language sql security definer set search_path = triggerfs, pg_temp as $$
   update triggerfs.activations a
@@ -163,102 +162,6 @@ begin
   return true;
 end $$;
 
--- Removes what has ended by itself, and wakes mails whose job was lost.
-create or replace function triggerfs.sweep_people() returns void
-  language sql security definer set search_path = triggerfs, pg_temp as $$
-  delete from triggerfs.users u using triggerfs.activations a where a.user_id = u.id and not u.active and a.expires_at < now();
-  delete from triggerfs.sessions where expires_at < now();
-  delete from triggerfs.invites where expires_at < now();
-  delete from triggerfs.mails where created_at < now() - interval '90 days';
-  select triggerfs.wake_mail(m.id, now()) from triggerfs.outgoing_mails m where m.state = 'waiting' and m.next_at < now() - interval '1 minute';
-$$;
-
--- Ends an account, with the teams that nobody else is in. Outcomes: 'deleted', 'wrong-password'; 'last-owner' with the teams whose
--- other members would be left without an owner; 'last-operator'.
-create function triggerfs.delete_account(account integer, current_password text) returns table (outcome text, teams text)
-  language plpgsql security definer set search_path = triggerfs, public, pg_temp as $$
-declare
-  stuck text;
-begin
-  perform from triggerfs.users u where u.id = account and u.secret_hash = crypt(current_password, u.secret_hash);
-  if not found then
-    return query select 'wrong-password', '';
-    return;
-  end if;
-  -- Operators and owners cannot go two at once, and nobody joins a team that is about to go.
-  perform from triggerfs.users u where u.operator or u.id = account order by u.id for update;
-  perform from triggerfs.teams t where t.id in (select m.team_id from triggerfs.memberships m where m.user_id = account) order by t.id for update;
-  select string_agg(t.name, ', ' order by lower(t.name)) into stuck
-    from triggerfs.memberships m join triggerfs.teams t on t.id = m.team_id
-    where m.user_id = account and m.role = 'owner'
-      and exists (select from triggerfs.memberships o where o.team_id = m.team_id and o.user_id <> account)
-      and not exists (select from triggerfs.memberships o where o.team_id = m.team_id and o.user_id <> account and o.role = 'owner');
-  if stuck is not null then
-    return query select 'last-owner', stuck;
-    return;
-  end if;
-  if exists (select from triggerfs.users u where u.id = account and u.operator)
-    and not exists (select from triggerfs.users u where u.id <> account and u.operator and u.active) then
-    return query select 'last-operator', '';
-    return;
-  end if;
-  delete from triggerfs.teams t using triggerfs.memberships m
-    where m.team_id = t.id and m.user_id = account
-      and not exists (select from triggerfs.memberships o where o.team_id = t.id and o.user_id <> account);
-  delete from triggerfs.users u where u.id = account;
-  return query select 'deleted', '';
-end $$;
-
--- Which brokers have had their turn in maintenance; no foreign key, because a broker that is down is forgotten after a while.
-create table triggerfs.maintenance_turns (
-  maintenance_id integer not null references triggerfs.maintenances on delete cascade,
-  broker_id uuid not null,
-  region text not null,
-  taken_at timestamptz(3) not null default now(),
-  primary key (maintenance_id, broker_id)
-);
-
--- Whether a broker may drain now. One of the fleet at a time: the next may when the one before has been up again for three seconds, or
--- has stayed away for two minutes. A region that had other brokers keeps one that the same workers have come to (or have had a minute
--- to come to); a broker that was alone in its region from the beginning does not wait.
-create function triggerfs.take_maintenance_turn(maintenance integer, broker uuid) returns boolean
-  language plpgsql security definer set search_path = triggerfs, pg_temp as $$
-declare
-  own text;
-begin
-  perform pg_advisory_xact_lock(7420318656);
-  select b.region into own from triggerfs.brokers b where b.id = broker;
-  if own is null then
-    return false;
-  end if;
-  if exists (select from triggerfs.maintenance_turns t where t.maintenance_id = maintenance and t.broker_id = broker) then
-    return true;
-  end if;
-  if exists (select from triggerfs.maintenance_turns t
-      where t.maintenance_id = maintenance and t.taken_at > now() - interval '2 minutes'
-        and not exists (select from triggerfs.brokers b where b.id = t.broker_id and b.state = 'up' and b.beat_at > now() - interval '30 s'
-          and b.started_at between t.taken_at and now() - interval '3 s')) then
-    return false;
-  end if;
-  if exists (select from triggerfs.maintenance_turns t where t.maintenance_id = maintenance and t.region = own)
-    or exists (select from triggerfs.brokers o where o.id <> broker and o.region = own and o.state <> 'down' and o.beat_at > now() - interval '30 s') then
-    perform from triggerfs.brokers o
-      where o.id <> broker and o.region = own and o.state = 'up' and o.beat_at > now() - interval '30 s' and o.started_at < now() - interval '3 s'
-        and (o.started_at < now() - interval '1 minute' or not exists (
-          select from triggerfs.presence p where p.broker_id = broker
-            and not exists (select from triggerfs.presence q where q.worker_id = p.worker_id and q.broker_id = o.id)));
-    if not found then
-      return false;
-    end if;
-  end if;
-  insert into triggerfs.maintenance_turns (maintenance_id, broker_id, region) values (maintenance, broker, own);
-  return true;
-end $$;
-
-revoke execute on function triggerfs.wake_mail(integer, timestamptz), triggerfs.queue_mail(integer, integer), triggerfs.take_mail(integer, bytea),
-  triggerfs.settle_mail(integer, text), triggerfs.renew_activation(text, bytea), triggerfs.delete_account(integer, text),
-  triggerfs.take_maintenance_turn(integer, uuid) from public;
-grant execute on function triggerfs.queue_mail(integer, integer), triggerfs.renew_activation(text, bytea), triggerfs.delete_account(integer, text)
-  to triggerfs_app;
+revoke execute on all functions in schema triggerfs from public;
+grant execute on function triggerfs.queue_mail(integer, integer), triggerfs.renew_activation(text, bytea) to triggerfs_app;
 grant execute on function triggerfs.take_mail(integer, bytea), triggerfs.settle_mail(integer, text) to triggerfs_jobs;
-grant execute on function triggerfs.take_maintenance_turn(integer, uuid) to triggerfs_edge;
