@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from '../../runtime/logging.ts';
+import { Periodic } from '../jobs/periodic.ts';
 import type { Commits } from './commits.ts';
 
 /** Commits wait for minutes. */
@@ -7,41 +7,27 @@ const PERIOD_MS = 2_000;
 
 /** Rolls back unconfirmed commits: once at the start, then every two seconds. Every control-plane runs one. */
 export class ConfirmationSweeper {
-  readonly #commits: Commits;
   readonly #log: Logger;
-  readonly #ending = new AbortController();
+  readonly #sweeps: Periodic;
   /** Why a team's rollback failed the last time: what goes on is logged once. */
   #reasons = new Map<number, string>();
-  #loop: Promise<void> | null = null;
 
   constructor(commits: Commits, log: Logger) {
-    this.#commits = commits;
     this.#log = log;
+    const turn = async (): Promise<void> => this.#report(await commits.rollBackOverdue());
+    this.#sweeps = new Periodic({ everyMs: PERIOD_MS, turn, failure: 'unconfirmed commits were not looked at', log });
   }
 
   /** Starts in the background. */
   start(): void {
-    this.#loop ??= this.#run();
+    this.#sweeps.start();
   }
 
   /** Waits for a rollback that is under way. */
-  async stop(): Promise<void> {
-    this.#ending.abort();
-    await this.#loop;
+  stop(): Promise<void> {
+    return this.#sweeps.stop();
   }
 
-  async #run(): Promise<void> {
-    const { signal } = this.#ending;
-    while (!signal.aborted) {
-      try {
-        this.#report(await this.#commits.rollBackOverdue());
-      } catch (err) {
-        // The database is away: it is asked again, and nothing is forgotten meanwhile.
-        this.#log.debug({ err }, 'unconfirmed commits were not looked at');
-      }
-      await sleep(PERIOD_MS, undefined, { signal, ref: false }).catch(() => undefined);
-    }
-  }
   #report(failed: readonly { teamId: number; error: unknown }[]): void {
     const reasons = new Map(failed.map(({ teamId, error }) => [teamId, String(error)]));
     for (const { teamId, error } of failed) {

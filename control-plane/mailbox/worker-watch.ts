@@ -1,6 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from '../../runtime/logging.ts';
 import type { Database } from '../database.ts';
+import { Periodic } from '../jobs/periodic.ts';
 
 /** How often workers are looked at, and for how long they may be away; restarts and short interruptions are no news. */
 export interface WatchTimes {
@@ -15,39 +15,23 @@ const TIMES: WatchTimes = { periodMs: 10_000, patienceMs: 30_000 };
  * Every control-plane runs one; the database lets one of them work at a time.
  */
 export class WorkerWatch {
-  readonly #database: Database;
-  readonly #log: Logger;
-  readonly #times: WatchTimes;
-  readonly #ending = new AbortController();
-  #loop: Promise<void> | null = null;
+  readonly #looks: Periodic;
 
   /** The database is used as `triggerfs_jobs`. */
-  constructor(database: Database, log: Logger, times: WatchTimes = TIMES) {
-    this.#database = database;
-    this.#log = log;
-    this.#times = times;
+  constructor(database: Database, log: Logger, { periodMs, patienceMs }: WatchTimes = TIMES) {
+    const turn = async (): Promise<void> => {
+      await database.rows(`select triggerfs.watch_workers($1 * interval '1 ms')`, [patienceMs]);
+    };
+    this.#looks = new Periodic({ everyMs: periodMs, turn, failure: 'workers were not looked at', log });
   }
 
   /** Starts in the background. */
   start(): void {
-    this.#loop ??= this.#run();
+    this.#looks.start();
   }
 
   /** Waits for a look that is under way. */
-  async stop(): Promise<void> {
-    this.#ending.abort();
-    await this.#loop;
-  }
-
-  async #run(): Promise<void> {
-    const { signal } = this.#ending;
-    while (!signal.aborted) {
-      try {
-        await this.#database.rows(`select triggerfs.watch_workers($1 * interval '1 ms')`, [this.#times.patienceMs]);
-      } catch (err) {
-        this.#log.debug({ err }, 'workers were not looked at');
-      }
-      await sleep(this.#times.periodMs, undefined, { signal, ref: false }).catch(() => undefined);
-    }
+  stop(): Promise<void> {
+    return this.#looks.stop();
   }
 }

@@ -1,9 +1,9 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { TaskList } from 'graphile-worker';
 import type { Pool } from 'pg';
 import type { Logger } from '../../runtime/logging.ts';
 import type { Database } from '../database.ts';
 import { Housekeeping, type RunnerSetup } from '../jobs/housekeeping.ts';
+import { Periodic } from '../jobs/periodic.ts';
 import { Batch } from './batch.ts';
 import { DatabaseClock } from './clock.ts';
 import { Firing } from './firing.ts';
@@ -40,9 +40,8 @@ export class Scheduler {
   readonly #clock = new DatabaseClock();
   readonly #timekeeper: Timekeeper;
   readonly #runner: Housekeeping;
-  readonly #ending = new AbortController();
+  readonly #sweeps: Periodic;
   #zonesAdopted = false;
-  #loop: Promise<void> | null = null;
 
   constructor(options: SchedulerOptions) {
     const { database, jobs, log, metrics, onFired, onPool } = options;
@@ -55,6 +54,8 @@ export class Scheduler {
       log,
       onFired,
     });
+    const turn = (): Promise<void> => this.#sweep();
+    this.#sweeps = new Periodic({ everyMs: SWEEP_MS, turn, failure: 'overdue schedules were not looked for', log });
     this.#runner = new Housekeeping(jobs, this.#tasks(), log, {
       name: 'schedules',
       crontab: '',
@@ -69,20 +70,20 @@ export class Scheduler {
 
   /** Starts in the background. */
   start(): void {
-    this.#loop ??= this.#run();
+    this.#sweeps.start();
     this.#runner.start();
   }
 
   /** Hands the slots that are kept here to other control-planes. */
   async stop(): Promise<void> {
-    this.#ending.abort();
+    const swept = this.#sweeps.stop();
     const left = await this.#timekeeper.stop();
     if (left.length > 0) {
       const sql = `select triggerfs.add_schedule_jobs('schedule.fire', $1, array_fill(now(), array[cardinality($1)]))`;
       await this.#options.database.rows(sql, [left]).catch(() => undefined);
     }
     await this.#runner.stop();
-    await this.#loop;
+    await swept;
   }
 
   #tasks(): TaskList {
@@ -94,19 +95,6 @@ export class Scheduler {
     };
   }
 
-  async #run(): Promise<void> {
-    const { signal } = this.#ending;
-    while (!signal.aborted) {
-      try {
-        if (!this.#zonesAdopted) await this.#adoptZones();
-        await this.#sweep();
-      } catch (err) {
-        this.#options.log.debug({ err }, 'overdue schedules were not looked for');
-      }
-      await sleep(SWEEP_MS, undefined, { signal, ref: false }).catch(() => undefined);
-    }
-  }
-
   /** Next runs of cron expressions are computed again when this process knows newer rules of time zones than those before. */
   async #adoptZones(): Promise<void> {
     await this.#options.database.rows('select triggerfs.adopt_zones($1)', [process.versions.tz ?? '']);
@@ -114,6 +102,7 @@ export class Scheduler {
   }
 
   async #sweep(): Promise<void> {
+    if (!this.#zonesAdopted) await this.#adoptZones();
     const asked = Date.now();
     const [row] = await this.#options.database.rows<{ now: number; ids: number[] }>(
       `select (extract(epoch from clock_timestamp()) * 1000)::float8 as now, array(
