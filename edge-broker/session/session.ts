@@ -38,6 +38,8 @@ export class Session {
   readonly outbox: PeerOutbox;
   readonly createdAt: number;
   lastReceived: number;
+  /** When the broker last sent a ping because of its silence. */
+  askedAt = 0;
   /** Bytes received while new. */
   helloBytes = 0;
   role: SessionRole = 'new';

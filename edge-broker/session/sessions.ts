@@ -29,6 +29,8 @@ import { Session } from './session.ts';
 const MAX_ROUTES = 10_000;
 /** A peer for which more than this waits does not read; credit alone never lets a reader fall so far behind. */
 const MAX_PENDING_BYTES = 128 * 1024 * 1024;
+/** A peer that was silent for this long is asked whether it is there: it may have nothing to say to what it is sent. */
+const ASK_AFTER_MS = 2 * LIMITS.pingMs;
 const PROBE = Buffer.alloc(Layout.ping.end);
 
 const check = {
@@ -152,12 +154,10 @@ export class Sessions {
 
   /** Sends everybody a ping: to peers whose connection is gone that fails at once, long before their silence is noticed. */
   probe(): void {
-    for (const session of this.#sessions.values()) {
-      if (session.role !== 'new') session.outbox.copy(RecordType.ping, 0, PROBE, 0, PROBE.length);
-    }
+    for (const session of this.#sessions.values()) if (session.role !== 'new') this.#ping(session);
   }
 
-  /** Drops silent, expired and never opened sessions. Called once a second or more often. */
+  /** Drops silent, expired and never opened sessions, and asks those that have said nothing lately. Called once a second or more often. */
   sweep(): void {
     const now = Date.now();
     const stall = now - this.#lastSweep;
@@ -165,16 +165,32 @@ export class Sessions {
     for (const session of [...this.#sessions.values()]) {
       // When this process itself stood still, nobody's silence means anything.
       if (stall > 2 * LIMITS.pingMs) session.lastReceived = now;
-      if (session.role === 'new') {
-        if (now - session.createdAt > LIMITS.helloMs) this.close(session, 'no HELLO');
-      } else if (now - session.lastReceived > LIMITS.deadMs) {
-        this.close(session, `silent for ${now - session.lastReceived} ms`);
-      } else if (session.outbox.pendingBytes > MAX_PENDING_BYTES) {
-        this.close(session, `does not read: ${session.outbox.pendingBytes} bytes wait`);
-      } else if (session.principal.expiresAt * 1000 < now) {
-        this.#refuse(session, 'TFS_UNAUTHENTICATED', 'the token has expired', true);
-        this.close(session, 'token expired');
-      }
+      if (session.role === 'new') this.#sweepNew(session, now);
+      else this.#sweepOpen(session, now);
+    }
+  }
+
+  #sweepNew(session: Session, now: number): void {
+    if (now - session.createdAt <= LIMITS.helloMs) return;
+    // Whoever still pings believes in a session that has ended here.
+    this.#refuse(session, 'TFS_UNAUTHENTICATED', `no HELLO within ${LIMITS.helloMs} ms`, true);
+    this.close(session, 'no HELLO');
+  }
+
+  #sweepOpen(session: Session, now: number): void {
+    const silence = now - session.lastReceived;
+    if (silence > LIMITS.deadMs) {
+      // It may live and not know: without a word it would wait for answers that never come.
+      this.#refuse(session, 'TFS_BROKER_LOST', `the broker heard nothing for ${silence} ms`, true);
+      this.close(session, `silent for ${silence} ms`);
+    } else if (session.outbox.pendingBytes > MAX_PENDING_BYTES) {
+      this.close(session, `does not read: ${session.outbox.pendingBytes} bytes wait`);
+    } else if (session.principal.expiresAt * 1000 < now) {
+      this.#refuse(session, 'TFS_UNAUTHENTICATED', 'the token has expired', true);
+      this.close(session, 'token expired');
+    } else if (silence > ASK_AFTER_MS && session.askedAt <= session.lastReceived) {
+      session.askedAt = now;
+      this.#ping(session);
     }
   }
 
@@ -363,6 +379,10 @@ export class Sessions {
         if (session.watch) session.outbox.json(RecordType.changed, changed);
       }
     }
+  }
+
+  #ping(session: Session): void {
+    session.outbox.copy(RecordType.ping, 0, PROBE, 0, PROBE.length);
   }
 
   #refuse(session: Session, code: ErrorCode, message: string, hello: boolean): void {

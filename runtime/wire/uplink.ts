@@ -81,6 +81,7 @@ export class Uplink {
   #monitor: SocketMonitor | null = null;
   #draining = false;
   #lastReceived = 0;
+  #lastSent = 0;
   #lastTick = 0;
   #timer: NodeJS.Timeout | null = null;
 
@@ -170,7 +171,10 @@ export class Uplink {
       if (reason !== undefined && this.#socket === socket) this.#lose(reason);
     });
     this.#outbox = new Outbox(
-      (batch) => socket.send(batch),
+      (batch) => {
+        this.#lastSent = Date.now();
+        return socket.send(batch);
+      },
       (error) => {
         if (this.#socket === socket) this.#lose(`send failed: ${(error as Error).message}`);
       },
@@ -246,7 +250,8 @@ export class Uplink {
     const silence = now - this.#lastReceived;
     if (silence > LIMITS.deadMs) {
       this.#lose(`no answer for ${silence} ms`);
-    } else if (this.#state === 'ready' && silence >= LIMITS.pingMs / 2) {
+    } else if (this.#state === 'ready' && now - Math.min(this.#lastReceived, this.#lastSent) >= LIMITS.pingMs / 2) {
+      // Also when only the broker speaks: it must hear that somebody listens.
       const at = this.outbox.reserve(RecordType.ping, 0, Layout.ping.end);
       this.outbox.buffer.writeDoubleLE(now, at);
     }

@@ -161,6 +161,16 @@ test('pings are answered, and sent when the broker is silent', async (t) => {
   await until(() => broker.count(RecordType.ping) >= 1, { what: 'PING' });
 });
 
+test('who only listens pings all the same, or the broker would take it for dead', async (t) => {
+  const { broker, uplink } = await stage(t);
+  uplink.start();
+  await welcome(broker);
+  await until(() => uplink.ready, { what: 'ready' });
+  const speaking = setInterval(() => void broker.send([RecordType.changed, { version: 1 }]), 50);
+  t.after(() => clearInterval(speaking));
+  await until(() => broker.count(RecordType.ping) >= 2, { what: 'two PINGs' });
+});
+
 test('a broker that stays silent is given up, and tried again', async (t) => {
   const { broker, uplink, events } = await stage(t);
   uplink.start();
