@@ -7,16 +7,15 @@ import test, { type TestContext } from 'node:test';
 import { environment } from '../../runtime/environment.ts';
 import { packageRoot } from '../../runtime/package-root.ts';
 import { VERSION } from '../../runtime/version.ts';
-import { maskedScreen } from '../client/cli/masked-screen.ts';
+import { chapterScreen, golden, REQUEST, replayChapter, TRIGGER_FILE } from '../client/cli/chapter.ts';
 import { Terminal } from '../client/cli/terminal.ts';
 import { lastFirst } from '../support/last-first.ts';
 import { createEmptyDatabase } from '../support/postgres.ts';
 import { System } from '../support/system.ts';
 import { until } from '../support/wait.ts';
-import { BareMachine, noBareMachine } from './bare-machine.ts';
+import { BareMachine, noBareMachine, ROOT_HOME } from './bare-machine.ts';
 import { activationCode, Machine, SECRET } from './installer.ts';
 
-const TEST = join(packageRoot(), 'test');
 const UNITS = ['control-plane', 'broker', 'worker', 'fs'];
 
 function freePort(): Promise<number> {
@@ -56,13 +55,10 @@ function installerScreen(screen: string, api: string): string {
     .map((line) => line.trimEnd())
     .join('\n')
     .replaceAll(api, 'http://127.0.0.1:8642')
+    .replaceAll(`${ROOT_HOME}/`, '~/')
     .replaceAll(/\d+\.\d+\.\d+(?= into)|(?<=triggerfs-)\d+\.\d+\.\d+/g, 'X.Y.Z')
-    .replaceAll(/^(Activation code .*: )[A-Z0-9]{4}-[A-Z0-9]{4}$/gm, '$1XXXX-XXXX')
+    .replaceAll(/^(Activation code .*: )[A-Z0-9]{4}-[A-Z0-9]{4}$/gm, '$1(code)')
     .trim()}\n`;
-}
-
-function golden(...path: string[]): string {
-  return readFileSync(join(TEST, ...path), 'utf8');
 }
 
 test('a machine without anything installed', { timeout: 600_000 }, async (context) => {
@@ -103,7 +99,7 @@ test('a machine without anything installed', { timeout: 600_000 }, async (contex
     await terminal.see(/Modules: installed into \/opt\/triggerfs\.[\s\S]*Choice: *\n*$/, 240_000);
     await terminal.run('5', /Choice:$/);
     await terminal.run('7', /package#$/);
-    assert.equal(installerScreen(terminal.screen(), api), golden('installer', 'golden', 'bare.txt'));
+    assert.equal(installerScreen(terminal.screen(), api), readFileSync(join(import.meta.dirname, 'golden', 'bare.txt'), 'utf8'));
     assert.equal(machine.do('stat -c "%a %U" triggerfs.toml'), '600 root\n');
 
     terminal.type('clear; cd');
@@ -220,73 +216,35 @@ async function runUnits(t: TestContext, machine: BareMachine): Promise<void> {
   for (const name of UNITS) assert.deepEqual([name, show(name, 'Result')], [name, 'success']);
 }
 
-/** The chapter in the console, command for command; the programs of other terminals run in a second one. */
+/** The chapter in the console; the programs of other terminals run in a second one. */
 async function getStarted(t: Pick<TestContext, 'after'>, machine: BareMachine, terminal: Terminal): Promise<void> {
   const other = shell(t, machine);
   await other.see(/root@bare:~# *\n*$/);
   await terminal.run('triggerfs-cli');
-  await terminal.run('configure');
-  await terminal.run('set workers identity demo01');
-  await terminal.run('show workers');
-  await terminal.run('set services name demoservice');
-  await terminal.run('show services');
-  await terminal.run('set services demoservice workers add demo01');
-  await terminal.run('show services');
-  const token = /^token = "(.+)"$/m.exec(terminal.screen())?.[1] ?? '';
-  appendFileSync(join(machine.root, 'root', 'triggerfs.toml'), `\n[workers.team1.demo01]\ntoken = "${token}"\n`);
-  await other.run('triggerfs-worker -identity demo01 >worker.log 2>&1 &');
-  await until(
-    async () => {
-      await terminal.run('show workers | match ONLINE');
-      return /\| ONLINE +\|/.test(terminal.screen().trimEnd().split('\n').at(-2) ?? '');
+  await replayChapter(terminal, {
+    patience: { online: 40_000, hit: 30_000 },
+    async startWorker(token) {
+      appendFileSync(join(machine.root, ROOT_HOME, 'triggerfs.toml'), `\n[workers.team1.demo01]\ntoken = "${token}"\n`);
+      await other.run('triggerfs-worker -identity demo01 >worker.log 2>&1 &');
     },
-    { timeoutMs: 40_000, what: 'the worker is online' },
-  );
-  await terminal.run('show workers');
-  terminal.press('C-d');
-  await terminal.see(/\^D\n\(team1\) \S+\$ *\n*$/);
-  await terminal.run('file');
-  await terminal.run('mkdir newtrigger');
-  terminal.press('C-d');
-  await terminal.see(/exit\n\(team1\) \S+\$ *\n*$/);
-  await terminal.run('configure');
-  await terminal.run('set trigger name /newtrigger/demotrigger');
-  await terminal.run('set trigger demotrigger plugin command/command');
-  await terminal.run('set trigger demotrigger service attach demoservice');
-  await terminal.run('show triggers');
-  terminal.press('C-d');
-  await terminal.see(/\^D\n\(team1\) \S+\$ *\n*$/);
-  await terminal.run('file');
-  await terminal.run('ls -l newtrigger/');
-  terminal.press('C-d');
-  await terminal.see(/exit\n\(team1\) \S+\$ *\n*$/);
-
-  await other.run('clear; triggerfs-client -service demoservice -plugin command/command -timeout 10s -command uptime');
-  const answer = other.view().replace(/^root@bare.*$/gm, '');
-  assert.equal(maskedScreen(answer), golden('client', 'cli', 'golden', 'client.txt'));
-  await other.run('triggerfs >fs.log 2>&1 &');
-  const file = 'mountpoint/newtrigger/demotrigger';
-  await until(() => machine.run(`test -e ${file}`).status === 0, { timeoutMs: 40_000, what: 'the trigger file' });
-  await other.run(`echo uptime > ${file}`);
-  await terminal.run('configure');
-  await until(
-    async () => {
-      await terminal.run('show triggers | match demotrigger');
-      return Number((terminal.screen().trimEnd().split('\n').at(-2) ?? '').split('|')[4]) === 1;
+    async request() {
+      await other.run(`clear; triggerfs-client ${REQUEST.join(' ')}`);
+      return other.view().replace(/^root@bare.*$/gm, '');
     },
-    { timeoutMs: 30_000, what: 'the hit' },
-  );
-  await terminal.run('show triggers');
-  terminal.press('C-d', 'C-d');
+    async trigger() {
+      await other.run('triggerfs >fs.log 2>&1 &');
+      await until(() => machine.run(`test -e ${TRIGGER_FILE}`).status === 0, { timeoutMs: 40_000, what: 'the trigger file' });
+      await other.run(`echo uptime > ${TRIGGER_FILE}`);
+    },
+  });
+  terminal.press('C-d');
   await terminal.see(/root@bare:~# *\n*$/);
   await other.run('kill %1 %2; wait');
-  assert.ok(existsSync(join(machine.root, 'root', 'worker.log')));
+  assert.ok(existsSync(join(machine.root, ROOT_HOME, 'worker.log')));
 
-  // Waiting shows in how often a line was asked for; what was asked for is the same as in the console's own test of the chapter.
+  // From where the console's own test of the chapter has its team.
   const begin = '(team1) hp@example.com$ configure\n(team1) hp@example.com$ configure# set workers';
   const from = (screen: string): string => screen.slice(screen.indexOf(begin));
-  const shown = maskedScreen(terminal.screen())
-    .replaceAll(/^.*\| match .*\n(?: .*\n)?/gm, '')
-    .replace(/^root@bare:~# *\n/m, '');
-  assert.equal(from(shown), from(golden('client', 'cli', 'golden', 'get-started.txt')));
+  const shown = chapterScreen(terminal).replace(/^root@bare:~# *\n/m, '');
+  assert.equal(from(shown), from(golden('get-started.txt')));
 }

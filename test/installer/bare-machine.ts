@@ -23,7 +23,7 @@ const CACHE = '/var/cache/triggerfs-test';
 /** What a minimal Debian or Ubuntu server has beyond apt; nothing that triggerFS needs but a kernel and systemd. */
 const PACKAGES = ['ca-certificates', 'dbus', 'procps', 'sudo', 'systemd', 'systemd-sysv'];
 /** Home of the machine's root. */
-const ROOT_HOME = '/root';
+export const ROOT_HOME = '/root';
 const CA_FILE = '/etc/npm-ca.crt';
 
 /** Why there is no bare machine here; false where there can be one. */

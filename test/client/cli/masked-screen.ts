@@ -9,7 +9,7 @@ export function maskedScreen(screen: string): string {
     .replaceAll(/\d{4}\/\d\d\/\d\d \d\d:\d\d:\d\d/g, '2018/04/30 21:14:06')
     .replaceAll(/(Time|Time ran): [\d.]+m?s/g, '$1: 33.375ms')
     .replaceAll(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, '9b1bd278-e645-4eec-bffb-0587ad84534e')
-    .replaceAll(/Activation code: \S+/g, 'Activation code: XXXX-XXXX-XXXX')
+    .replaceAll(/Activation code: \S+/g, 'Activation code: (code)')
     .replaceAll(/\S+@\S+ \/\S*\/triggerfs-client\w+ /g, 'hp@localpc /tmp/triggerfs-client403096611 ')
     .replaceAll(/^total \d+$/gm, 'total 512')
     .replaceAll(/^(-[rwx-]{9}).* demotrigger$/gm, '$1 1 hp hp 0 Apr 30 20:53 demotrigger')
