@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { environment } from '../../runtime/environment.ts';
 import { packageRoot } from '../../runtime/package-root.ts';
@@ -7,6 +7,9 @@ import { until } from '../support/wait.ts';
 
 /** The script that is tested. */
 export const SCRIPT = join(packageRoot(), 'install.sh');
+
+/** The folder of its parts, which come with the package. */
+export const PARTS = join(packageRoot(), 'installer');
 
 /** A password that needs quoting in JSON, TOML and shells. */
 export const SECRET = 'it\'s a "good" pass\\word';
@@ -90,13 +93,19 @@ export class Machine {
     };
   }
 
-  /** Runs the installer to its end without a terminal. */
+  /** Runs the installer to its end without a terminal; as `curl ... | bash` does when it is piped. */
   run(
     args: readonly string[],
-    options: { env?: Readonly<Record<string, string>>; user?: number; input?: string } = {},
+    options: { env?: Readonly<Record<string, string>>; user?: number; input?: string; piped?: boolean } = {},
   ): Promise<Installed> {
     const identity = options.user === undefined ? {} : { uid: options.user, gid: options.user };
-    const child = spawn('bash', [SCRIPT, ...args], { cwd: this.home, env: this.environment(options.env), ...identity });
+    const child = spawn('bash', [...(options.piped ? ['-s', '--'] : [SCRIPT]), ...args], {
+      cwd: this.home,
+      env: this.environment(options.env),
+      // Nobody is asked at the terminal of whoever runs the tests.
+      detached: options.piped === true,
+      ...identity,
+    });
     let screen = '';
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (text: string) => {
@@ -104,7 +113,7 @@ export class Machine {
       });
     }
     child.stdin.on('error', () => undefined);
-    child.stdin.end(options.input ?? '');
+    child.stdin.end((options.piped ? readFileSync(SCRIPT, 'utf8') : '') + (options.input ?? ''));
     return new Promise((resolve, reject) => {
       child.on('error', reject);
       child.on('close', (code) => resolve({ code, screen }));

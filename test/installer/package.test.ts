@@ -33,7 +33,7 @@ test('the packed package holds what runs and nothing else, and installs', { time
     ...readdirSync(join(packageRoot(), 'migrations'))
       .filter((name) => name.endsWith('.sql'))
       .map((name) => `migrations/${name}`),
-    ...readdirSync(join(packageRoot(), 'systemd')).map((name) => `systemd/${name}`),
+    ...['systemd', 'installer'].flatMap((name) => readdirSync(join(packageRoot(), name)).map((file) => `${name}/${file}`)),
     ...['command', 'echo', 'skeleton', 'file/append', 'file/stream'].map((name) => `plugins/${name}/plugin.json`),
     ...[
       'plugins/file/stream/stream',

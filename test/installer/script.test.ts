@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -11,7 +11,7 @@ import { parseConfig } from '../../runtime/config/index.ts';
 import { environment } from '../../runtime/environment.ts';
 import { packageRoot } from '../../runtime/package-root.ts';
 import { readTable } from '../support/markdown.ts';
-import { Machine, SCRIPT } from './installer.ts';
+import { Machine, PARTS, SCRIPT } from './installer.ts';
 
 function machine(t: TestContext): Machine {
   const folder = mkdtempSync(join(tmpdir(), 'triggerfs-installer-'));
@@ -23,15 +23,21 @@ function exists(program: string): boolean {
   return spawnSync(program, ['--version']).error === undefined;
 }
 
-test('bash reads the script, and shellcheck finds nothing', (t) => {
-  const syntax = spawnSync('bash', ['-n', SCRIPT], { encoding: 'utf8' });
-  assert.equal(syntax.status, 0, syntax.stderr);
+test('bash reads the script and its parts, and shellcheck finds nothing', (t) => {
+  const parts = readdirSync(PARTS).filter((name) => name.endsWith('.sh'));
+  const files = [SCRIPT, ...parts.map((name) => join(PARTS, name))];
+  for (const file of files) {
+    const syntax = spawnSync('bash', ['-n', file], { encoding: 'utf8' });
+    assert.equal(syntax.status, 0, syntax.stderr);
+  }
+  const loaded = [...readFileSync(SCRIPT, 'utf8').matchAll(/^ {2}\. "\$ROOT\/installer\/(\S+)"$/gm)].map(([, name]) => name);
+  assert.deepEqual(loaded, parts.toSorted());
   if (!exists('shellcheck')) {
     assert.ok(!environment().ci, 'CI must have shellcheck');
     t.skip('install shellcheck (Debian package of this name)');
     return;
   }
-  const { status, stdout } = spawnSync('shellcheck', [SCRIPT], { encoding: 'utf8' });
+  const { status, stdout } = spawnSync('shellcheck', ['--check-sourced', ...files], { encoding: 'utf8' });
   assert.equal(status, 0, stdout);
 });
 
@@ -130,6 +136,41 @@ test('names with a dot are written in quotes and found in every spelling', async
   assert.deepEqual([both.get('acme.io')?.get('web.01')?.token, both.get('acme')?.get('io.web.01')?.token], ['a-token', 'other']);
 });
 
+test('an install.sh alone goes on with the one in the package', async (t) => {
+  const here = machine(t);
+  const pack = (name: string, ...files: string[]): string => {
+    const folder = join(here.home, name, 'package');
+    mkdirSync(folder, { recursive: true });
+    for (const file of files) cpSync(join(packageRoot(), file), join(folder, file), { recursive: true });
+    const file = join(here.home, `${name}.tgz`);
+    assert.equal(spawnSync('tar', ['-czf', file, '-C', join(here.home, name), 'package']).status, 0);
+    return file;
+  };
+  const complete = pack('complete', 'package.json', 'install.sh', 'installer');
+  const temporary = join(here.home, 'tmp');
+  mkdirSync(temporary);
+  const env = { TMPDIR: temporary };
+  const cases: [args: string[], code: number, message: RegExp][] = [
+    [['config'], 1, /install\.sh lies in no checkout of triggerFS; run the one of a checkout, or give --package/],
+    [['--package', 'http://example.com/triggerfs.tgz', 'config'], 1, /is not https: whoever is in between could change it/],
+    [['--package', 'https://127.0.0.1:9/triggerfs.tgz', 'config'], 1, /cannot download https:\/\/127\.0\.0\.1:9\/triggerfs\.tgz: /],
+    [['--package', SCRIPT, 'config'], 1, /install\.sh is no packed npm package/],
+    [['--package', pack('old', 'package.json', 'install.sh'), 'config'], 1, /there is no installer in .*old\.tgz/],
+    [['--package', complete, '--api', 'ftp://x', 'config'], 1, /ftp:\/\/x is no address/],
+    [['--package', complete, 'dance'], 64, /there is no step dance/],
+    [['--package', complete, '--team', 'team1', 'config'], 0, /^Configuration: wrote .*triggerfs\.toml\.\n$/],
+    [['--package', complete, '--team', 'team1', 'config'], 0, /Nothing was changed: everything is in place\.\n$/],
+  ];
+  for (const [args, expected, message] of cases) {
+    const { code, screen } = await here.run(['--yes', ...args], { env, piped: true });
+    assert.equal(code, expected, screen);
+    assert.match(screen, message);
+  }
+  const asked = await here.run(['--plain'], { env, piped: true });
+  assert.match(asked.screen, /Packed triggerFS, a file or an address: .*the input has ended before all was answered/);
+  assert.deepEqual(readdirSync(temporary), []);
+});
+
 test('answers that end early are an error', async (t) => {
   const { code, screen } = await machine(t).run([], { input: '9\n' });
   assert.equal(code, 64);
@@ -141,7 +182,7 @@ test('the Node.js that it brings is the one that triggerFS is tested with', () =
   const { devDependencies } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as {
     devDependencies: { node: string };
   };
-  assert.equal(/NODE_VERSION=(\S+)/.exec(readFileSync(SCRIPT, 'utf8'))?.[1], devDependencies.node);
+  assert.equal(/NODE_VERSION=(\S+)/.exec(readFileSync(join(PARTS, 'node.sh'), 'utf8'))?.[1], devDependencies.node);
 });
 
 test('a Node.js that is not the expected one is not used, whoever sends it', async (t) => {
