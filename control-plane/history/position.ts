@@ -1,5 +1,5 @@
-import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { TriggerFsError } from '../../protocol/errors.ts';
+import { packText, unpackText } from '../../runtime/packed-text.ts';
 
 /** How far a reader is within one run. */
 export interface RunPosition {
@@ -14,10 +14,6 @@ export interface RunPosition {
 const START: RunPosition = { block: 0, piece: 0, ended: false };
 /** Position after the very last event. */
 const END = 'end';
-/** Above this a position is compressed: that of a mirror over hundreds of workers must fit into a header. */
-const LONG = 200;
-const PACKED = 'z';
-const MAX_BYTES = 1024 * 1024;
 const MAX_RUNS = 10_000;
 /** Of PostgreSQL. */
 const MAX_INTEGER = 2_147_483_647;
@@ -77,8 +73,7 @@ export class Position {
   /** The cursor; empty before the first event. */
   toString(): string {
     if (this.#ended) return END;
-    const text = [...this.#runs].map(([key, { block, piece, ended }]) => (ended ? `${key}!` : format(key, block, piece))).join('_');
-    return text.length <= LONG ? text : PACKED + deflateRawSync(text).toString('base64url');
+    return packText([...this.#runs].map(([key, { block, piece, ended }]) => (ended ? `${key}!` : format(key, block, piece))).join('_'));
   }
 
   /** @throws TriggerFsError TFS_BAD_REQUEST when the text is no cursor */
@@ -104,12 +99,9 @@ function format(key: string, block: number, piece: number): string {
 }
 
 function unpack(text: string): string {
-  if (!text.startsWith(PACKED)) return text;
-  try {
-    return inflateRawSync(Buffer.from(text.slice(1), 'base64url'), { maxOutputLength: MAX_BYTES }).toString('latin1');
-  } catch {
-    throw notACursor();
-  }
+  const unpacked = unpackText(text);
+  if (unpacked === null) throw notACursor();
+  return unpacked;
 }
 
 function notACursor(): TriggerFsError {

@@ -12,9 +12,10 @@ import type { Bearer } from './bearers.ts';
 import type { InvokeRequest } from './caller-session.ts';
 import { sendKept } from './kept/kept-answer.ts';
 import type { KeptKeys } from './kept/kept-keys.ts';
-import { type KeptSources, liveKept } from './kept/kept-live.ts';
+import { type KeptSources, sendLiveKept } from './kept/kept-live.ts';
+import { KeptPosition } from './kept/kept-position.ts';
 import { hasEnded, type Kept, type KeptReference, type KeptStore } from './kept/kept-store.ts';
-import type { LiveFormat } from './live-format.ts';
+import { type LiveFormat, lastEventId } from './live-format.ts';
 import { appliedPreference, type Preference } from './prefer.ts';
 
 /** Beyond the time limit of the run: for the queue to take it and to write its end. */
@@ -65,7 +66,7 @@ export class Durable {
     if (applied !== '') reply.header('preference-applied', applied);
     const first = await this.#known(reference, existing);
     if (preference.async && preference.waitMs === 0) return sendAccepted(reply, id, first, existing);
-    if (!preference.async && format !== null) return this.#sendLive(reply, reference, principal.team, format);
+    if (!preference.async && format !== null) return this.#sendLive(asked, reference, format);
     const limitMs = preference.async ? preference.waitMs : timeoutMs + QUEUE_MARGIN_MS;
     const kept = first !== null && hasEnded(first) ? first : await this.#parts.sources.watch.ended(reference, limitMs, goneSignal(reply));
     if (kept !== null) return this.#sendEnd(reply, kept, principal.team, raw);
@@ -103,13 +104,11 @@ export class Durable {
     return sendKept(reply, await this.#parts.sources.reader.end(kept, team, raw !== null), raw);
   }
 
-  async #sendLive(reply: FastifyReply, reference: KeptReference, team: string, format: LiveFormat): Promise<FastifyReply> {
+  async #sendLive({ request, reply, bearer }: DurableRequest, reference: KeptReference, format: LiveFormat): Promise<FastifyReply> {
     const [kept] = await this.#parts.store.find([reference]);
     if (kept === undefined) throw new TriggerFsError('TFS_NOT_FOUND', `invocation ${reference.id} is not known any more`);
-    return reply
-      .header('x-accel-buffering', 'no')
-      .type(format.contentType)
-      .send(liveKept(this.#parts.sources, kept, team, format));
+    const position = KeptPosition.parse(lastEventId(request.headers));
+    return sendLiveKept(reply, { kept, team: bearer.principal.team, sources: this.#parts.sources, format, position });
   }
 }
 

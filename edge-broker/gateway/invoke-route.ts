@@ -12,11 +12,13 @@ import type { Durable } from './durable.ts';
 import type { Exposure } from './exposure.ts';
 import { bearerOf } from './guard.ts';
 import { readInvokeRequest, readMappedRequest } from './invoke-request.ts';
-import { liveFormatOf, namesJson } from './live-format.ts';
+import { lastEventId, liveFormatOf, namesJson } from './live-format.ts';
 import { idempotencyKey, parsePrefer } from './prefer.ts';
 import { refuseMethod } from './problems.ts';
 
 const MAX_CALLS = 4096;
+/** Of an event of a live answer: the invocation, and whether that was the last one. */
+const LIVE_ID = /^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(!)?$/i;
 
 /** What the route works with. */
 export interface InvokeParts {
@@ -76,8 +78,21 @@ async function invoke(request: InvokeHttp, reply: FastifyReply, parts: InvokePar
   if (preference.async || key !== null) {
     return parts.durable.answer({ request, reply, bearer, invoke: asked, preference, key, format, raw });
   }
+  if (format !== null && request.headers['last-event-id'] !== undefined) return answerReturned(lastEventId(request.headers), reply);
   const call = { reply, session: parts.callers.session(bearer), invoke: asked };
   return format === null ? answerWhole(call, parts.outputs, raw) : answerLive(call, format);
+}
+
+/** A browser that lost a live answer connects again by itself, which must not run everything once more. @throws TriggerFsError TFS_NOT_KEPT */
+function answerReturned(id: string, reply: FastifyReply): FastifyReply {
+  const [, invocation, ended] = LIVE_ID.exec(id) ?? [];
+  if (invocation === undefined) throw new TriggerFsError('TFS_BAD_REQUEST', 'Last-Event-ID takes the id of an event of this address');
+  if (ended !== undefined) return reply.code(204).send();
+  throw new TriggerFsError(
+    'TFS_NOT_KEPT',
+    `invocation ${invocation} was cancelled when its reader was gone, and is not run again; what it printed is at /v1/history/${invocation}/output of the API. ` +
+      'Send Prefer: respond-async to follow one that goes on without its reader',
+  );
 }
 
 function roomFor({ principal }: Bearer, { bodies, strangers }: InvokeParts): Budget {

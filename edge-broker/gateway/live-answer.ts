@@ -2,7 +2,7 @@ import { Readable } from 'node:stream';
 import type { InvocationEvent } from '../../protocol/http/invocation.ts';
 import type { Manifest, Outcome, RunVerdict } from '../../protocol/outcome.ts';
 import type { Call, CallSink, OutputPiece } from './call.ts';
-import type { LiveFormat } from './live-format.ts';
+import { EVENT_STREAM, type LiveFormat } from './live-format.ts';
 import { OutputText, type TextOrBase64 } from './output-text.ts';
 import { doneView, manifestView, runVerdictView } from './views.ts';
 
@@ -112,7 +112,14 @@ export class LiveAnswer extends Readable implements CallSink {
 
   #write(event: InvocationEvent): void {
     this.#quiet = false;
-    if (!this.destroyed && !this.push(this.#format.event(event))) this.#full = true;
+    if (!this.destroyed && !this.push(this.#format.event(event, this.#idOf(event)))) this.#full = true;
+  }
+
+  /** A browser that connects again tells with it that it means this invocation, and does not start another one. */
+  #idOf({ event }: InvocationEvent): string | null {
+    if (this.#call === null || this.#format !== EVENT_STREAM) return null;
+    if (event === 'manifest') return this.#call.invocation;
+    return event === 'done' ? `${this.#call.invocation}!` : null;
   }
 
   #keepAlive(): void {

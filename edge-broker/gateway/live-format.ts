@@ -6,19 +6,21 @@ export interface LiveFormat {
   readonly contentType: string;
   /** Keeps proxies from closing a quiet connection. */
   readonly ping: string;
-  event(event: InvocationEvent | KeptLine): string;
+  /** `id`: where a reader goes on after the event; null keeps the one before. */
+  event(event: InvocationEvent | KeptLine, id: string | null): string;
 }
 
-const EVENT_STREAM: LiveFormat = {
+/** Server-sent events, whose id browsers send back as Last-Event-ID. */
+export const EVENT_STREAM: LiveFormat = {
   contentType: 'text/event-stream; charset=utf-8',
   ping: ': ping\n\n',
-  event: (event) => `event: ${event.event}\ndata: ${JSON.stringify(event)}\n\n`,
+  event: (event, id) => `${id === null ? '' : `id: ${id}\n`}event: ${event.event}\ndata: ${JSON.stringify(event)}\n\n`,
 };
 
 const LINES: LiveFormat = {
   contentType: 'application/x-ndjson; charset=utf-8',
   ping: '{"event":"ping"}\n',
-  event: (event) => `${JSON.stringify(event)}\n`,
+  event: (event, id) => `${JSON.stringify(id === null ? event : { ...event, cursor: id })}\n`,
 };
 
 const FORMATS: Readonly<Record<string, LiveFormat | null>> = {
@@ -45,4 +47,10 @@ export function liveFormatOf(accept: string | undefined): LiveFormat | null {
 /** Whether an Accept header asks for JSON by name. */
 export function namesJson(accept: string | undefined): boolean {
   return /(^|,)\s*application\/(problem\+)?json\s*(;|,|$)/i.test(accept ?? '');
+}
+
+/** The id of the last event that a reader has got; empty for none. */
+export function lastEventId(headers: Readonly<Record<string, string | readonly string[] | undefined>>): string {
+  const id = headers['last-event-id'];
+  return typeof id === 'string' ? id : '';
 }

@@ -98,7 +98,12 @@ const kept = {
   operationId: 'kept',
   summary: 'What became of an accepted invocation; live with Accept: text/event-stream',
   security,
-  parameters: [id, PREFER],
+  parameters: [
+    id,
+    PREFER,
+    header('Last-Event-ID', 'Of a live answer: goes on after the event with this id'),
+    { name: 'after', in: 'query', description: 'The same for who cannot send headers', schema: { type: 'string' } },
+  ],
   responses: {
     '200': {
       description: 'Its state, and its result once it has ended',
@@ -108,6 +113,7 @@ const kept = {
         'application/x-ndjson': { schema: KeptLine },
       },
     },
+    '204': { description: 'The event with this id was the last one' },
     ...missing,
   },
 };

@@ -10,7 +10,17 @@ export function textOrBase64(bytes: Buffer): TextOrBase64 {
 
 /** Output that comes in pieces: a character that is cut at the end of a piece waits for the next one. */
 export class OutputText {
-  #rest: Buffer = Buffer.alloc(0);
+  #rest: Buffer;
+
+  /** `rest`: what was left of a character before. */
+  constructor(rest: Buffer = Buffer.alloc(0)) {
+    this.#rest = rest;
+  }
+
+  /** What waits for the rest of its character, as hex; at most 3 bytes. */
+  get rest(): string {
+    return this.#rest.toString('hex');
+  }
 
   /** The text of a piece together with what was left of the one before; null when all of it has to wait. */
   write(data: Buffer): TextOrBase64 | null {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { KeptOutput } from '../../edge-broker/gateway/kept/kept-output.ts';
+import { KeptPosition } from '../../edge-broker/gateway/kept/kept-position.ts';
 import type { InvocationAnswer } from '../../protocol/http/invocation.ts';
 import { until } from '../support/wait.ts';
 import { HookStage } from './hook-stage.ts';
@@ -52,8 +53,10 @@ test('followers share statements, and each reads its own output to the end, byte
   assert.equal((await read(ids[2] as string, 'stderr')).toString(), 'oops');
   statements = 0;
   const nothing = await Promise.all(
-    Array.from({ length: 100 }, (_, n) => output.next(teamId, ids[n % 4] as string, new Map([[`${stage.people[0]?.id}.0`, 9999]]))),
+    Array.from({ length: 100 }, (_, n) =>
+      output.next(teamId, ids[n % 4] as string, KeptPosition.parse(`1_${stage.people[0]?.id}.0.9999.0`)),
+    ),
   );
   assert.deepEqual([statements, nothing.flat().length], [1, 0]);
-  assert.deepEqual(await output.next(teamId + 1, ids[0] as string, new Map()), [], 'another team sees nothing');
+  assert.deepEqual(await output.next(teamId + 1, ids[0] as string, new KeptPosition()), [], 'another team sees nothing');
 });

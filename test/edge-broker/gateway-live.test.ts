@@ -99,11 +99,17 @@ test('an event stream has one named event for each', async (t) => {
   assert.equal(response.headers.get('content-type'), 'text/event-stream; charset=utf-8');
   const blocks = (await response.text()).trimEnd().split('\n\n');
   const names = blocks.map((block) => {
-    const [, name, data] = /^event: (\w+)\ndata: (.*)$/.exec(block) as unknown as [string, string, string];
+    const [, id, name, data] = /^(?:id: (\S+)\n)?event: (\w+)\ndata: (.*)$/.exec(block) as unknown as [string, string, string, string];
     assert.equal((JSON.parse(data) as InvocationEvent).event, name);
-    return name;
+    return [name, id];
   });
-  assert.deepEqual(names, ['manifest', 'output', 'verdict', 'done']);
+  const invocation = response.headers.get('x-triggerfs-invocation');
+  assert.deepEqual(names, [
+    ['manifest', invocation],
+    ['output', undefined],
+    ['verdict', undefined],
+    ['done', `${invocation}!`],
+  ]);
 });
 
 test('what ends before any worker is asked has its status, live or not', async (t) => {

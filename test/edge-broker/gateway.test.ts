@@ -109,7 +109,7 @@ suite('forms of a request', () => {
       'four',
       stage.url('alpha/svc', { plugin: 'echo' }),
     ]);
-    assert.match(events2.stdout, /^event: manifest\ndata: \{.*\}\n\nevent: output\ndata: \{.*"data":"four"\}\n\n/);
+    assert.match(events2.stdout, /^id: \S+\nevent: manifest\ndata: \{.*\}\n\nevent: output\ndata: \{.*"data":"four"\}\n\n/);
   });
 });
 

@@ -5,10 +5,11 @@ import type { KeptInvocation } from '../../../protocol/http/gateway-kept.ts';
 import type { Directory } from '../../directory/directory.ts';
 import { answerOptions } from '../cors.ts';
 import { goneSignal } from '../durable.ts';
-import { liveFormatOf } from '../live-format.ts';
+import { lastEventId, liveFormatOf } from '../live-format.ts';
 import { appliedPreference, parsePrefer } from '../prefer.ts';
 import type { KeptKeys } from './kept-keys.ts';
-import { type KeptSources, liveKept } from './kept-live.ts';
+import { type KeptSources, sendLiveKept } from './kept-live.ts';
+import { KeptPosition } from './kept-position.ts';
 import { hasEnded, type Kept, type KeptStore, keptView } from './kept-store.ts';
 
 /** What the routes work with. */
@@ -37,9 +38,7 @@ export function registerKept(app: FastifyInstance, parts: KeptParts): void {
     const found = await find(request, parts);
     const format = liveFormatOf(request.headers.accept);
     if (format === null) return sendView(request, reply, found, parts);
-    request.raw.socket.setTimeout(0);
-    reply.headers({ 'cache-control': 'no-store', 'x-accel-buffering': 'no' });
-    return reply.type(format.contentType).send(liveKept(parts.sources, found.kept, found.team, format));
+    return sendLiveKept(reply, { ...found, sources: parts.sources, format, position: placeOf(request) });
   });
   app.get('/v1/invocations/:id/output', options, async (request: KeptRequest, reply) => {
     const { kept } = await find(request, parts);
@@ -54,6 +53,12 @@ export function registerKept(app: FastifyInstance, parts: KeptParts): void {
   for (const url of ['/v1/invocations/:id', '/v1/invocations/:id/output']) {
     app.options(url, { config: { gatewayPolicy: 'public' } }, async (request, reply) => answerOptions(request, reply, 'any', METHODS));
   }
+}
+
+/** Where a reader goes on: after the event of a Last-Event-ID, or of `?after=` for who cannot send headers. @throws TriggerFsError TFS_BAD_REQUEST */
+function placeOf({ headers, query: { after } }: KeptRequest): KeptPosition {
+  if (after !== undefined && typeof after !== 'string') throw new TriggerFsError('TFS_BAD_REQUEST', 'after is in the query twice');
+  return KeptPosition.parse(after ?? lastEventId(headers));
 }
 
 /** Waits for the end when `Prefer: wait=N` asks for that. */
