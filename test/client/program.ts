@@ -1,17 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, type TestContext } from 'node:test';
+import type { TestContext } from 'node:test';
 import { packageRoot } from '../../runtime/package-root.ts';
+import { codeCache } from '../support/code-cache.ts';
 import { FakeApi } from './fake-api.ts';
 import { FakeBroker } from './fake-broker.ts';
 import { fakeLogin } from './support.ts';
-
-/** Compiled code is shared by all runs of a test file: it halves their time. */
-const COMPILE_CACHE = mkdtempSync(join(tmpdir(), 'triggerfs-client-code-'));
-after(() => rmSync(COMPILE_CACHE, { recursive: true, force: true }));
 
 /** How `triggerfs-client` ended. */
 export interface Ended {
@@ -76,7 +72,7 @@ export class Stage {
 
   /** Starts the program. */
   start(args: readonly string[], options: RunOptions = {}): Running {
-    const env = { HOME: this.folder, NODE_COMPILE_CACHE: COMPILE_CACHE, ...options.env };
+    const env = { HOME: this.folder, ...codeCache(), ...options.env };
     const child = spawn(process.execPath, [join(packageRoot(), 'client', 'bin.ts'), '-config', this.config, ...args], {
       env,
       cwd: this.folder,

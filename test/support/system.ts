@@ -9,8 +9,19 @@ import { Credentials, logIn } from '../../runtime/credentials.ts';
 import { environment } from '../../runtime/environment.ts';
 import { silentLogger } from '../../runtime/logging.ts';
 import { lastFirst } from './last-first.ts';
+import { createDatabase } from './postgres.ts';
 import { processesNaming, type Ready, ServerProcess, serverFolder } from './server.ts';
 import { until } from './wait.ts';
+
+/** No address: the server starts the PostgreSQL that it brings along. For tests that harm it. */
+export const EMBEDDED = '';
+
+/** What a system is given. */
+export interface SystemOptions {
+  readonly mount: boolean;
+  /** Address of its database, or `EMBEDDED`. Default: a fresh one in the PostgreSQL of the run, which spares an `initdb`. */
+  readonly databaseUrl?: string;
+}
 
 /** A whole triggerFS on this machine, as `npm start` brings it up, with its demo content. */
 export class System {
@@ -38,13 +49,14 @@ export class System {
   }
 
   /** Starts it; it ends with the test. */
-  static async start(test: Pick<TestContext, 'after'>, options: { mount: boolean; databaseUrl?: string }): Promise<System> {
+  static async start(test: Pick<TestContext, 'after'>, options: SystemOptions): Promise<System> {
     const t = lastFirst(test);
+    const databaseUrl = options.databaseUrl ?? (await createDatabase(t));
     const folder = serverFolder(t);
     const mountpoint = options.mount ? join(folder, 'mnt') : 'none';
     const ports = ['--api-port', '0', '--broker-port', '0', '--gateway-port', '0'];
     const server = new ServerProcess(t, ['--json', '--data-dir', join(folder, 'data'), ...ports, '--mountpoint', mountpoint], {
-      env: { DATABASE_URL: options.databaseUrl ?? '' },
+      env: { DATABASE_URL: databaseUrl },
     });
     const ready = await server.ready();
     const config = loadConfig(environment(), ready.config);

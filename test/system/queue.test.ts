@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import type { QueueAccepted, QueueView } from '../../protocol/http/queue.ts';
-import { System } from '../support/system.ts';
+import { EMBEDDED, System } from '../support/system.ts';
 import { until } from '../support/wait.ts';
 
 const PATIENCE_MS = 60_000;
@@ -13,7 +13,7 @@ suite('durable invocations', () => {
   const steps: (() => unknown)[] = [];
 
   before(async () => {
-    system = await System.start({ after: (step) => void steps.push(step as () => unknown) }, { mount: false });
+    system = await System.start({ after: (step) => void steps.push(step as () => unknown) }, { mount: false, databaseUrl: EMBEDDED });
   });
 
   after(async () => {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after } from 'node:test';
 import { environment } from '../../../runtime/environment.ts';
 import { packageRoot } from '../../../runtime/package-root.ts';
+import { codeCache } from '../../support/code-cache.ts';
 
 /** The program's own folder for histories and logins, for all tests of a file. */
 const HOME = mkdtempSync(join(tmpdir(), 'triggerfs-cli-home-'));
@@ -24,7 +25,7 @@ export function cliCommand(config: string, args: readonly string[]): string[] {
 
 /** Environment of the program: nothing of the person who runs the tests. */
 export function cliEnvironment(): Record<string, string> {
-  return { HOME, PATH: environment().path, TERM: 'xterm', LANG: 'C.UTF-8' };
+  return { HOME, PATH: environment().path, TERM: 'xterm', LANG: 'C.UTF-8', ...codeCache() };
 }
 
 /** Runs commands given with -e. */
