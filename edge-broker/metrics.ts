@@ -1,6 +1,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { VERDICT_NAMES } from '../protocol/verdicts.ts';
 import type { Dispatcher } from './dispatch/dispatcher.ts';
+import type { GatewayCounters } from './gateway/gateway-counters.ts';
 import type { HistoryWriter } from './history/history-writer.ts';
 import type { FireWriter } from './schedules/fire-writer.ts';
 import type { ResidentDesk } from './schedules/resident-desk.ts';
@@ -18,7 +19,7 @@ export interface MetricsParts {
   readonly transport: Transport;
   readonly admission: Admission;
   /** Sessions and open invocations of the HTTP gateway. */
-  readonly gateway: () => { readonly sessions: number; readonly calls: number };
+  readonly gateway: () => { readonly sessions: number; readonly calls: number; readonly counters: GatewayCounters };
 }
 
 /** Measurements of one broker, in a registry of its own. They are read when somebody asks, so the hot paths only count. */
@@ -32,8 +33,7 @@ export class BrokerMetrics {
     this.#residents(parts);
     this.#sessions(parts);
     this.#gauge('triggerfs_blocked_bytes', 'Bytes that wait for peers which read slowly.', () => parts.transport.blockedBytes);
-    this.#gauge('triggerfs_gateway_sessions', 'Callers of the HTTP gateway with a session.', () => parts.gateway().sessions);
-    this.#gauge('triggerfs_gateway_open_invocations', 'Invocations over HTTP that are not done.', () => parts.gateway().calls);
+    this.#gateway(parts.gateway);
   }
 
   get contentType(): string {
@@ -90,6 +90,25 @@ export class BrokerMetrics {
       () => ({
         ...counters,
       }),
+    );
+  }
+
+  #gateway(gateway: MetricsParts['gateway']): void {
+    this.#gauge('triggerfs_gateway_sessions', 'Callers of the HTTP gateway with a session.', () => gateway().sessions);
+    this.#gauge('triggerfs_gateway_open_invocations', 'Invocations over HTTP that are not done.', () => gateway().calls);
+    this.#labelled('triggerfs_gateway_answers_total', 'Answers of the HTTP gateway by status.', 'status', () => gateway().counters.answers);
+    this.#labelled(
+      'triggerfs_gateway_rate_limited_total',
+      'Requests without a token that came too soon, by the limit.',
+      'limit',
+      () => gateway().counters.limited,
+    );
+    this.#labelled('triggerfs_webhooks_taken_total', 'Webhooks by what became of them.', 'result', () => gateway().counters.taken);
+    this.#labelled(
+      'triggerfs_webhooks_refused_total',
+      'Webhooks that were refused, by the reason.',
+      'reason',
+      () => gateway().counters.refused,
     );
   }
 

@@ -2,17 +2,20 @@ import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
 import type { Logger } from '../../runtime/logging.ts';
 import { BODY_BYTES } from './body-room.ts';
 import { registerCors } from './cors.ts';
+import type { GatewayCounters } from './gateway-counters.ts';
 import { type GuardParts, registerGuard } from './guard.ts';
 import { type HealthParts, registerHealth } from './health-routes.ts';
 import { type InvokeParts, registerInvoke } from './invoke-route.ts';
 import { type KeptParts, registerKept } from './kept/kept-routes.ts';
 import { refuseConnection, registerProblems } from './problems.ts';
+import { RateLimitedError } from './rate-limits.ts';
 import { type HookParts, registerHooks } from './webhooks/hook-route.ts';
 
 const MAX_CONNECTIONS = 8192;
 
 /** Everything the gateway's routes need. */
 export interface AppParts extends GuardParts, InvokeParts, HookParts, KeptParts, HealthParts {
+  readonly counters: GatewayCounters;
   /** Addresses of reverse proxies with commas between, whose word about clients is believed; empty: nobody's. */
   readonly proxies: string;
   readonly log: Logger;
@@ -39,6 +42,10 @@ export function buildApp(parts: AppParts): FastifyInstance {
   // The form of a request decides what its body is, so every body comes as it is.
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
   registerProblems(app);
+  app.addHook('onResponse', async (_request, reply) => parts.counters.answered(reply.statusCode));
+  app.addHook('onError', async (_request, _reply, error) => {
+    if (error instanceof RateLimitedError) parts.counters.rateLimited(error.limit);
+  });
   registerCors(app, ({ team, service }) => parts.exposure.find(team, service)?.http ?? null);
   registerGuard(app, parts);
   registerInvoke(app, parts);

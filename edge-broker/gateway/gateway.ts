@@ -18,6 +18,7 @@ import { Callers } from './callers.ts';
 import { DatabaseProbe } from './database-probe.ts';
 import { Durable } from './durable.ts';
 import { Exposure } from './exposure.ts';
+import { GatewayCounters } from './gateway-counters.ts';
 import { KeptKeys } from './kept/kept-keys.ts';
 import { KeptOutput } from './kept/kept-output.ts';
 import { KeptReader } from './kept/kept-reader.ts';
@@ -66,6 +67,8 @@ export class Gateway {
   readonly #app: FastifyInstance;
   readonly #callers: Callers;
   readonly #watch: KeptWatch;
+  /** What it has counted. */
+  readonly counters: GatewayCounters = new GatewayCounters();
   #draining = false;
   #timer: NodeJS.Timeout | null = null;
   #refreshedAt = Number.NEGATIVE_INFINITY;
@@ -104,6 +107,7 @@ export class Gateway {
       outputs: new Budget(OUTPUTS_BYTES),
       database: new DatabaseProbe(pool),
       metrics,
+      counters: this.counters,
       draining: () => this.#draining,
       refresh: () => this.#refresh(),
       proxies,

@@ -67,10 +67,11 @@ export function refuseConnection(error: NodeJS.ErrnoException, socket: Socket): 
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
 }
 
-function translate(thrown: FastifyError): TriggerFsError {
+/** The error of the registry for whatever was thrown. */
+export function translate(thrown: Error & { readonly statusCode?: number | undefined; readonly code?: string }): TriggerFsError {
   if (thrown instanceof TriggerFsError) return thrown;
   const status = thrown.statusCode ?? 500;
-  const code = FRAMEWORK[thrown.code] ?? (status >= 400 && status < 500 ? 'TFS_BAD_REQUEST' : 'TFS_INTERNAL');
+  const code = FRAMEWORK[thrown.code ?? ''] ?? (status >= 400 && status < 500 ? 'TFS_BAD_REQUEST' : 'TFS_INTERNAL');
   return new TriggerFsError(code, thrown.message, { cause: thrown });
 }
 

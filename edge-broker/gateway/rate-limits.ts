@@ -1,6 +1,7 @@
 import { TriggerFsError } from '../../protocol/errors.ts';
 import { networkOf } from '../../runtime/network.ts';
 import type { ServiceConfig } from '../directory/team.ts';
+import type { Rate as RateLimit } from './gateway-counters.ts';
 
 /** Buckets of each generation. Those that nobody asked for during a whole generation are forgotten. */
 const MAX_BUCKETS = 50_000;
@@ -21,10 +22,12 @@ interface Rate {
 export class RateLimitedError extends TriggerFsError {
   /** Whole seconds until the next one may come. */
   readonly retryAfter: number;
+  readonly limit: RateLimit;
 
-  constructor(message: string, retryAfter: number) {
+  constructor(message: string, retryAfter: number, limit: RateLimit) {
     super('TFS_RATE_LIMITED', message);
     this.retryAfter = retryAfter;
+    this.limit = limit;
   }
 }
 
@@ -51,9 +54,9 @@ export class RateLimits {
   take({ key, name, http }: ServiceConfig, address: string): void {
     const network = networkOf(address);
     const wait = this.#take(`${key} ${network}`, parseRate(http.rate));
-    if (wait > 0) throw new RateLimitedError(`${network} may call service ${name} ${http.rate} without a token`, seconds(wait));
+    if (wait > 0) throw new RateLimitedError(`${network} may call service ${name} ${http.rate} without a token`, seconds(wait), 'address');
     const total = this.#take(key, parseRate(http.rateTotal));
-    if (total > 0) throw new RateLimitedError(`service ${name} takes ${http.rateTotal} without a token`, seconds(total));
+    if (total > 0) throw new RateLimitedError(`service ${name} takes ${http.rateTotal} without a token`, seconds(total), 'service');
   }
 
   /** Takes a token, or tells how many milliseconds it takes until there is one. */

@@ -82,7 +82,12 @@ export const HOOK_WORDS: Readonly<Record<string, HttpWord>> = {
   timestamp: word('timestamp', 'x-timestamp', 'hmac: header with the seconds since 1970 that are signed, too', (text) =>
     parseHeader(text.toLowerCase()),
   ),
-  delivery: word('delivery', 'x-delivery', 'Header that tells deliveries apart', (text) => parseHeader(text.toLowerCase())),
+  delivery: word(
+    'delivery',
+    'x-delivery',
+    'hmac: header that tells deliveries apart though it is not signed; none: every request runs',
+    (text) => parseHeader(text.toLowerCase()),
+  ),
   tolerance: word('toleranceMs', '5m', 'How far a signed time may be away', (text) => {
     const ms = parseDuration(text);
     return ms !== null && ms >= 1_000 && ms <= 3_600_000 ? ms : wrong(`a tolerance is a duration from 1s to 1h, not ${text}`);

@@ -96,6 +96,9 @@ type Entries<T> = T extends Record<string, infer V> ? (T extends readonly unknow
 /** How the sender of a webhook proves who it is. */
 export const HOOK_SCHEMES = ['github', 'stripe', 'slack', 'twilio', 'standard', 'hmac'] as const;
 
+/** A hook's `delivery` when every signed request is a delivery of its own. */
+export const NO_IDENTITY = 'none';
+
 const HOOK = {
   scheme: Type.Enum(HOOK_SCHEMES),
   /** Null: the plugin of the service’s HTTP settings. */
@@ -112,7 +115,7 @@ const HOOK = {
   digest: Type.Union([Type.Literal('sha1'), Type.Literal('sha256'), Type.Literal('sha512')]),
   /** hmac: header with the seconds since 1970, signed as `SECONDS.BODY`; empty: the body alone is signed. */
   timestamp: Type.String({ pattern: '^([a-z][a-z0-9-]{0,62})?$' }),
-  /** Header that tells deliveries apart; empty: the scheme’s own way. */
+  /** hmac: header that tells deliveries apart, which is not signed; empty: what is signed does; `none`: nothing does, every request runs. */
   delivery: Type.String({ pattern: '^([a-z][a-z0-9-]{0,62})?$' }),
   /** Milliseconds that a signed time may be away from now. */
   toleranceMs: Type.Integer({ minimum: 1_000, maximum: 3_600_000 }),

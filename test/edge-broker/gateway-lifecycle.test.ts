@@ -165,6 +165,8 @@ test('metrics count what happened', async (t) => {
   assert.equal(value('triggerfs_gateway_sessions'), 1);
   for (const verdict of VERDICT_NAMES) assert.ok(text.includes(`verdict="${verdict}"`), verdict);
   assert.ok(value('process_resident_memory_bytes') > 0);
+  assert.equal(value('triggerfs_gateway_answers_total\\{status="200"\\}'), 1);
+  assert.equal(value('triggerfs_gateway_answers_total\\{status="404"\\}'), 1);
   assert.equal((text.match(/alpha|svc/g) ?? []).length, 0, 'no names of teams or services');
   const served = [...text.matchAll(/^# TYPE (triggerfs_\w+)/gm)].map(([, name]) => name);
   const described = [...readFileSync(new URL('../../docs/gateway.md', import.meta.url), 'utf8').matchAll(/`(triggerfs_\w+)`/g)].map(

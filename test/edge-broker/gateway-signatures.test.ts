@@ -206,10 +206,17 @@ suite('signatures of webhooks', () => {
     assert.equal(identity(check(of('standard'))), 'msg_p5jXN8AQM9LWM0D4loKWxJek');
     assert.match(identity(check(slack)) ?? '', /^[0-9a-f]{64}$/);
     assert.match(identity(check(twilio)) ?? '', /^[0-9a-f]{64}$/);
-    // Without a time or an id of its own a body may well come twice.
-    assert.equal(identity(check(of('hmac'))), null);
-    const named = { settings: { delivery: 'x-id' }, headers: { ...of('hmac').headers, 'x-id': '7' } };
-    assert.equal(identity(check(of('hmac'), named)), '7');
+    // Neither are ids beside a keyed hash, unless the hook believes them.
+    const plain = of('hmac');
+    const beside = { headers: { ...plain.headers, 'x-id': '7' } };
+    const digest = identity(check(plain)) ?? '';
+    assert.match(digest, /^[0-9a-f]{64}$/);
+    assert.equal(identity(check(plain, beside)), digest);
+    assert.equal(identity(check(plain, { ...beside, settings: { delivery: 'x-id' } })), 'id 7');
+    // Where the id is not there, or could be taken for a digest, what is signed counts.
+    assert.equal(identity(check(plain, { settings: { delivery: 'x-id' } })), digest);
+    assert.notEqual(identity(check(plain, { headers: { ...plain.headers, 'x-id': digest }, settings: { delivery: 'x-id' } })), digest);
+    assert.equal(identity(check(plain, { ...beside, settings: { delivery: 'none' } })), null);
   });
 
   test('Twilio: the address counts, and a body that its hash does not stand for is none', () => {

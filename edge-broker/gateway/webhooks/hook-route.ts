@@ -13,7 +13,9 @@ import type { Callers } from '../callers.ts';
 import { answerWhole } from '../direct-answer.ts';
 import type { Durable } from '../durable.ts';
 import type { Exposure } from '../exposure.ts';
+import type { Disbelief, GatewayCounters } from '../gateway-counters.ts';
 import { readMappedRequest } from '../invoke-request.ts';
+import { translate } from '../problems.ts';
 import type { Deliveries } from './deliveries.ts';
 import { greetingOf } from './greeting.ts';
 import type { HookSecrets } from './hook-secrets.ts';
@@ -32,6 +34,7 @@ export interface HookParts {
   /** Bytes of bodies of who has no token. */
   readonly strangers: Budget;
   readonly outputs: Budget;
+  readonly counters: GatewayCounters;
 }
 
 interface HookParams {
@@ -56,11 +59,15 @@ export function registerHooks(app: FastifyInstance, parts: HookParts): void {
       config: { gatewayPolicy: 'signed' },
       bodyLimit: LIMITS.payloadBytes,
       onRequest: async (request, reply) => reserveBody(request, reply, parts.strangers),
+      onError: async (_request, _reply, error) => parts.counters.hookRefused(reasonOf(error)),
     },
     async (request, reply) => {
       const verified = await verify(request, parts);
       const greeting = greetingOf(verified.hook.settings, verified.delivery);
-      if (greeting !== null) return reply.type('application/json; charset=utf-8').send(greeting);
+      if (greeting !== null) {
+        parts.counters.hookTaken('greeted');
+        return reply.type('application/json; charset=utf-8').send(greeting);
+      }
       return verified.hook.settings.mode === 'async' ? keep(request, reply, verified, parts) : run(request, reply, verified, parts);
     },
   );
@@ -68,6 +75,7 @@ export function registerHooks(app: FastifyInstance, parts: HookParts): void {
 
 /** A wrong signature and a hook that is not there look the same. @throws TriggerFsError TFS_BAD_SIGNATURE */
 async function verify(request: HookRequest, { directory, exposure, secrets, strangers }: HookParts): Promise<Verified> {
+  let disbelief: Disbelief = 'unknown';
   const { team, hook: name } = request.params;
   const body = bodyOf(request, strangers);
   const hook = directory.teamNamed(team)?.hooks.get(name.toLowerCase());
@@ -78,9 +86,24 @@ async function verify(request: HookRequest, { directory, exposure, secrets, stra
     const signed = checkSignature(expectationOf(delivery, hook.settings), good, delivery.receivedAt, hook.settings.toleranceMs);
     if (typeof signed === 'object') return { hook, service, signed, delivery };
     request.log.info({ team, hook: hook.name, reason: signed, secrets: good.length }, 'a webhook was not believed');
-    if (signed === 'stale') throw new TriggerFsError('TFS_BAD_SIGNATURE', 'the signature is good, but its time is too far away');
+    if (signed === 'stale') throw new DisbelievedError('the signature is good, but its time is too far away', signed);
+    disbelief = signed;
   }
-  throw new TriggerFsError('TFS_BAD_SIGNATURE', 'the signature is missing or wrong, or there is no such hook');
+  throw new DisbelievedError('the signature is missing or wrong, or there is no such hook', disbelief);
+}
+
+/** A webhook that is not believed; why, is for the operator. */
+class DisbelievedError extends TriggerFsError {
+  readonly disbelief: Disbelief;
+
+  constructor(message: string, disbelief: Disbelief) {
+    super('TFS_BAD_SIGNATURE', message);
+    this.disbelief = disbelief;
+  }
+}
+
+function reasonOf(error: Error): string {
+  return error instanceof DisbelievedError ? error.disbelief : translate(error).code;
 }
 
 /** Answers once the delivery is committed; the same one again is answered with the same invocation. */
@@ -88,7 +111,7 @@ async function keep(
   request: HookRequest,
   reply: FastifyReply,
   verified: Verified,
-  { durable, anonymous }: HookParts,
+  { durable, anonymous, counters }: HookParts,
 ): Promise<FastifyReply> {
   const { hook, service, signed } = verified;
   const invoke = read(request, verified);
@@ -104,6 +127,7 @@ async function keep(
     ...(signed.identity === null ? {} : { idempotencyKey: `hook ${hook.id} ${signed.identity}` }),
   };
   const accepted = await durable.accept(item, anonymous.hook(service, hook.name), invoke);
+  counters.hookTaken(accepted.existing ? 'repeated' : 'kept');
   reply.headers({ 'x-triggerfs-invocation': accepted.id, location: `/v1/invocations/${accepted.id}`, 'cache-control': 'no-store' });
   return reply.code(202).type('application/json; charset=utf-8').send(accepted);
 }
@@ -111,7 +135,7 @@ async function keep(
 /** Runs the delivery and answers as the service does. */
 async function run(request: HookRequest, reply: FastifyReply, verified: Verified, parts: HookParts): Promise<FastifyReply> {
   const { hook, service, signed } = verified;
-  const { deliveries, callers, anonymous, outputs } = parts;
+  const { deliveries, callers, anonymous, outputs, counters } = parts;
   const invoke = read(request, verified);
   const { identity } = signed;
   if (identity !== null) await deliveries.note(hook, identity);
@@ -122,7 +146,9 @@ async function run(request: HookRequest, reply: FastifyReply, verified: Verified
     deliveries.forget(hook, identity).catch((err: unknown) => request.log.warn({ err }, 'a delivery that did not run counts as delivered'));
   };
   const raw = service.http.answer === 'raw' ? service.http : null;
-  return answerWhole({ reply, session: callers.session(bearer), invoke }, outputs, raw, ended);
+  const session = callers.session(bearer);
+  counters.hookTaken('ran');
+  return answerWhole({ reply, session, invoke }, outputs, raw, ended);
 }
 
 function read(request: HookRequest, { hook, service, delivery }: Verified): InvokeRequest {

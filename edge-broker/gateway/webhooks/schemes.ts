@@ -1,4 +1,4 @@
-import type { HookSettings } from '../../../protocol/http/gateway.ts';
+import { type HookSettings, NO_IDENTITY } from '../../../protocol/http/gateway.ts';
 import { type Delivery, decode, digestOf, type Expectation, header, seconds } from './signature.ts';
 import { expectTwilio } from './twilio.ts';
 
@@ -9,7 +9,8 @@ const plain = (secret: Buffer): Buffer => secret;
 
 /**
  * How each kind of sender signs. The identity comes only from what is signed, wherever there is such a thing: an id beside it
- * could be changed by who repeats a request. Delivery ids of GitHub are not signed, so its bodies, which are all different, are told apart.
+ * could be changed by who repeats a request. Delivery ids of GitHub are not signed, so its bodies, which are all different, are told apart;
+ * those of `hmac` are believed only where the hook says so.
  */
 const SCHEMES: Readonly<Record<HookSettings['scheme'], Scheme>> = {
   github: (delivery) => ({
@@ -62,16 +63,16 @@ const SCHEMES: Readonly<Record<HookSettings['scheme'], Scheme>> = {
 
   twilio: expectTwilio,
 
-  hmac: (delivery, { header: name, prefix, encoding, digest, timestamp, delivery: idHeader }) => {
+  hmac: (delivery, { header: name, prefix, encoding, digest, timestamp, delivery: told }) => {
     const time = timestamp === '' ? null : header(delivery, timestamp);
-    const id = idHeader === '' ? undefined : header(delivery, idHeader);
+    const content = time === null ? [delivery.body] : [`${time}.`, delivery.body];
     return {
       given: decode([after(prefix, header(delivery, name))], encoding),
-      contents: [time === null ? [delivery.body] : [`${time}.`, delivery.body]],
+      contents: [content],
       digest,
       key: plain,
       timestamp: time === null ? null : seconds(time),
-      identity: id ?? (time === null ? null : digestOf(`${time}.`, delivery.body)),
+      identity: (told === '' ? null : identityTold(delivery, told)) ?? (told === NO_IDENTITY ? null : digestOf(...content)),
     };
   },
 };
@@ -79,6 +80,12 @@ const SCHEMES: Readonly<Record<HookSettings['scheme'], Scheme>> = {
 /** What the signature of a delivery has to be. */
 export function expectationOf(delivery: Delivery, settings: HookSettings): Expectation {
   return SCHEMES[settings.scheme](delivery, settings);
+}
+
+/** What a header that the hook believes calls a delivery. A digest cannot be mistaken for one: it has no mark. */
+function identityTold(delivery: Delivery, name: string): string | null {
+  const id = name === NO_IDENTITY ? undefined : header(delivery, name);
+  return id === undefined ? null : `id ${id}`;
 }
 
 /** The text behind a prefix; undefined when it is not there. */

@@ -55,7 +55,8 @@ export function checkSignature(
     }
   }
   if (!fits) return 'wrong';
-  if (expected.timestamp !== null && Math.abs(receivedAt - expected.timestamp * 1000) > toleranceMs) return 'stale';
+  // NaN is within no tolerance.
+  if (expected.timestamp !== null && !(Math.abs(receivedAt - expected.timestamp * 1000) <= toleranceMs)) return 'stale';
   return { identity: expected.identity };
 }
 
