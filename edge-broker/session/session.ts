@@ -42,6 +42,8 @@ export class Session {
   askedAt = 0;
   /** Bytes received while new. */
   helloBytes = 0;
+  /** Was told, while new, that it has to say HELLO. */
+  told = false;
   role: SessionRole = 'new';
   agent = '';
   /** Wants CHANGED records. */

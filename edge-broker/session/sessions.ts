@@ -173,7 +173,7 @@ export class Sessions {
   #sweepNew(session: Session, now: number): void {
     if (now - session.createdAt <= LIMITS.helloMs) return;
     // Whoever still pings believes in a session that has ended here.
-    this.#refuse(session, 'TFS_UNAUTHENTICATED', `no HELLO within ${LIMITS.helloMs} ms`, true);
+    if (!session.told) this.#refuse(session, 'TFS_UNAUTHENTICATED', `no HELLO within ${LIMITS.helloMs} ms`, true);
     this.close(session, 'no HELLO');
   }
 
@@ -216,9 +216,11 @@ export class Sessions {
   #denied(session: Session, type: number): void {
     this.counters.denied += 1;
     if (session.role === 'new') {
-      // Usually a peer of the broker that ran here before: it must say who it is again.
-      if (session.helloBytes > 0) this.#refuse(session, 'TFS_UNAUTHENTICATED', 'say HELLO first', true);
+      // Usually a peer whose session has ended here: it must say who it is again. It is told once, and nothing more is read of it.
+      if (session.told) return;
+      session.told = true;
       session.helloBytes = LIMITS.helloBytes;
+      this.#refuse(session, 'TFS_UNAUTHENTICATED', 'say HELLO first', true);
       return;
     }
     this.#options.log.warn(

@@ -206,6 +206,8 @@ export class Uplink {
   }
 
   readonly #visit = (type: number, flags: number, batch: Buffer, start: number, end: number): void => {
+    // An earlier record of the batch has ended the session.
+    if (this.#socket === null) return;
     if (type >= RecordType.route) {
       if (this.#state === 'ready') this.#options.events.record(this, type, flags, batch, start, end);
     } else {

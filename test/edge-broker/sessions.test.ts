@@ -119,6 +119,23 @@ test('before WELCOME nothing but HELLO and PING exists, within 16 KiB', async (t
   assert.deepEqual(loud.answers, []);
 });
 
+test('a peer without a session is told so once, however much it says', async (t) => {
+  const { world, owner, broker } = await stage(t);
+  const peer = new RawPeer(t, broker, world.channelKey);
+  const cancels = (writer: BatchWriter): void => {
+    for (let call = 1; call <= 5; call += 1) writer.write(RecordType.cancel, 0, Buffer.alloc(4, call));
+  };
+  await peer.send(cancels);
+  await peer.answer(RecordType.refused);
+  const { denied } = broker.sessions.counters;
+  await peer.send(cancels);
+  await until(() => broker.sessions.counters.denied > denied, { what: 'the second batch is counted' });
+  await until(() => broker.sessions.size === 0, { what: 'the peer is forgotten' });
+  await peer.send((writer) => writer.json(RecordType.hello, { token: world.token(owner), agent: 'x' }));
+  await peer.answer(RecordType.welcome);
+  assert.equal(peer.answers.filter(({ type }) => type === RecordType.refused).length, 1);
+});
+
 test('revocation takes effect within seconds: logout, raised epoch, removed member, deleted worker', async (t) => {
   const { world, owner, broker, worker } = await stage(t);
   const leaver = await world.addUser(owner.teamId, 'alpha', 'leaver', 'member');

@@ -213,6 +213,18 @@ test('a refusal is reported before the session is lost or failed', async (t) => 
   assert.deepEqual(events.slice(0, 2), ['refused TFS_REVOKED', 'failed: logged out (TFS_REVOKED)']);
 });
 
+test('what stands behind a refusal in its batch does not count: one refusal is one, however often it is said', async (t) => {
+  const { broker, uplink, events } = await stage(t);
+  uplink.start();
+  await welcome(broker);
+  await until(() => uplink.ready, { what: 'ready' });
+  const refused = { code: 'TFS_UNAUTHENTICATED', message: 'say HELLO first', hello: true };
+  await broker.send([RecordType.refused, refused], [RecordType.refused, refused], [RecordType.drain], [RecordType.refused, refused]);
+  await welcome(broker, 2);
+  await until(() => uplink.ready, { what: 'ready again' });
+  assert.deepEqual(events, ['ready', 'refused TFS_UNAUTHENTICATED', 'lost: say HELLO first (TFS_UNAUTHENTICATED)', 'ready']);
+});
+
 test('garbage from a broker ends the session, not the process', async (t) => {
   const { broker, uplink, events } = await stage(t);
   uplink.start();
