@@ -1,5 +1,5 @@
-import { createWriteStream } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { createWriteStream, rmSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { TriggerFsError } from '../protocol/errors.ts';
 import type { Config } from '../runtime/config/index.ts';
 import { Credentials } from '../runtime/credentials.ts';
@@ -12,6 +12,7 @@ import { LineSink } from './line-sink.ts';
 import { FuseMount } from './mount.ts';
 import { detach, prepareMountpoint } from './mountpoint.ts';
 import { createOperations, ExtendedAttributes, Files, Metadata } from './operations/index.ts';
+import { Inheritance } from './private/inheritance.ts';
 import { ResponseRecorder } from './recorder.ts';
 import { Responses } from './responses.ts';
 import { Sender } from './sender.ts';
@@ -28,6 +29,8 @@ export interface FsOptions {
   readonly logfile: string | null;
   /** Folder of the spool; a folder for the team is made in it. */
   readonly spoolFolder: string;
+  /** Folder of all private mounts of this person, when this is one: its spool lies in a `Place` there. */
+  readonly privateRoot: string | null;
   readonly log: Logger;
   /** Takes the lines for the terminal: what is documented for starting, and responses. */
   readonly print: (line: string) => void;
@@ -37,6 +40,10 @@ export interface FsOptions {
 export interface RunningFs extends Stoppable {
   /** Real path of the mount. */
   readonly mountpoint: string;
+  /** Messages that another private mount left and this one sends. */
+  readonly inherited: number;
+  /** There are messages that were not answered. */
+  readonly unanswered: boolean;
 }
 
 /**
@@ -66,13 +73,15 @@ async function compose(options: FsOptions, lifecycle: Lifecycle): Promise<Runnin
 
   const tree = new FileTree();
   let sender: Sender | null = null;
+  const folder = join(options.spoolFolder, config.main.team);
   const spool = Spool.open({
-    folder: join(options.spoolFolder, config.main.team),
+    folder,
     limitBytes: config.triggerfs.spool_limit,
     log,
     onAccepted: (trigger) => sender?.notify(trigger),
   });
-  lifecycle.add('spool', () => spool.close());
+  lifecycle.add('spool', () => closeSpool(spool, folder, options));
+  const inherited = await inherit(spool, options, lifecycle);
   const sync = new TreeSync({ api, tree, store: spool, log, onReplaced: () => sender?.wake() });
   sync.start();
   lifecycle.add('tree', () => sync.stop());
@@ -110,12 +119,35 @@ async function compose(options: FsOptions, lifecycle: Lifecycle): Promise<Runnin
   print(stamped(`Serving filesystem in ${options.mountpoint}`));
   if (options.logfile !== null) print(stamped(`Log file is ${options.logfile}`));
   print(stamped('Ready and running in foreground...'));
-  return { mountpoint, stop: () => lifecycle.stop() };
+  return {
+    mountpoint,
+    inherited,
+    get unanswered(): boolean {
+      return spool.usage.usedBytes > 0;
+    },
+    stop: () => lifecycle.stop(),
+  };
 }
 
 /** Paths that must not lie inside the mount, because this process uses them. */
 function keepOut({ config, logfile, spoolFolder }: FsOptions): string[] {
   return [process.cwd(), spoolFolder, ...(logfile === null ? [] : [logfile]), ...(config.file === null ? [] : [config.file])];
+}
+
+/** Takes over what private mounts have left, now and later; returns how many messages there are now. */
+async function inherit(spool: Spool, { config, privateRoot, spoolFolder, log }: FsOptions, lifecycle: Lifecycle): Promise<number> {
+  if (privateRoot === null) return 0;
+  const inheritance = new Inheritance({ root: privateRoot, owner: config.main, own: dirname(spoolFolder), spool, log });
+  lifecycle.add('inheritance', () => inheritance.stop());
+  const messages = await inheritance.look();
+  inheritance.start();
+  return messages;
+}
+
+/** A private mount leaves its spool to the next one only for what was not answered. */
+function closeSpool(spool: Spool, folder: string, { privateRoot }: FsOptions): void {
+  spool.close();
+  if (privateRoot !== null && spool.usage.usedBytes === 0) rmSync(folder, { recursive: true, force: true });
 }
 
 /** Lines go to the terminal and to the logfile; neither ever makes a caller wait. */

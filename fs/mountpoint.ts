@@ -40,6 +40,7 @@ export async function prepareMountpoint(wanted: string, keepOut: readonly string
  */
 export async function detach(mountpoint: string, lazily = false): Promise<void> {
   if (process.platform === 'darwin') return runChild('umount', ['-f', mountpoint], UNMOUNT_MS);
+  const helper = findProgram('fusermount', environment().path) === null ? 'fusermount3' : 'fusermount';
   const attempts: [string, string[]][] =
     process.getuid?.() === 0
       ? [
@@ -47,8 +48,8 @@ export async function detach(mountpoint: string, lazily = false): Promise<void> 
           ['umount', ['-l', mountpoint]],
         ]
       : [
-          ['fusermount', ['-u', mountpoint]],
-          ['fusermount', ['-uz', mountpoint]],
+          [helper, ['-u', mountpoint]],
+          [helper, ['-uz', mountpoint]],
         ];
   let failure: unknown;
   for (const [program, args] of lazily ? attempts.slice(1) : attempts) {
@@ -64,6 +65,16 @@ export async function detach(mountpoint: string, lazily = false): Promise<void> 
 /** Whether something is mounted exactly there. */
 export function isMounted(mountpoint: string): boolean {
   return readMountTable().some((entry) => entry.mountpoint === mountpoint);
+}
+
+/** Whether triggerfs is mounted there, alive or dead. */
+export function isOurs(mountpoint: string): boolean {
+  return topEntry(mountpoint)?.source === SOURCE;
+}
+
+/** Removes a mount whose process has died, also while somebody sits in it; one that answers stays. @throws Error of umount */
+export async function removeDead(mountpoint: string): Promise<void> {
+  if (isOurs(mountpoint) && !(await answers(mountpoint))) await detach(mountpoint, true);
 }
 
 function checkSystem(): void {
@@ -113,7 +124,7 @@ function makeEmptyDirectory(mountpoint: string): void {
 }
 
 /** Resolves links without touching what is mounted: a stale mount must not be looked at. The path may be missing. */
-function realPath(path: string): string {
+export function realPath(path: string): string {
   const absolute = resolve(path);
   const parent = dirname(absolute);
   if (parent === absolute) return absolute;

@@ -1,13 +1,27 @@
-import { basename, dirname, join } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { TriggerFsError } from '../protocol/errors.ts';
 import { formatHelp, parseArguments } from '../runtime/arguments.ts';
-import { type Config, configPath, loadConfig } from '../runtime/config/index.ts';
+import { type Config, configPath, loadConfig, parseConfig } from '../runtime/config/index.ts';
 import { environment } from '../runtime/environment.ts';
 import { VERSION } from '../runtime/version.ts';
 
+const STANDARD_INPUT = '-';
+
 const OPTIONS = {
-  config: { kind: 'value', value: 'FILE', doc: 'Configuration file; see docs/configuration.md for where it is looked for.' },
+  config: {
+    kind: 'value',
+    value: 'FILE',
+    doc: 'Configuration file, or - for standard input; see docs/configuration.md for where it is looked for.',
+  },
   mountpoint: { kind: 'value', value: 'DIR', doc: 'Where the trigger files are mounted: an empty directory, made when missing.' },
   logfile: { kind: 'value', value: 'FILE', doc: 'File that responses are appended to.' },
+  spool: { kind: 'value', value: 'DIR', doc: 'Folder of what is written and not answered.' },
+  private: {
+    kind: 'value',
+    value: 'DIR',
+    doc: 'Mount for one shell: a spool of its own below DIR, with what mounts that have ended left there.',
+  },
   team: { kind: 'value', value: 'NAME', doc: 'Team to log in to.' },
   identity: { kind: 'value', value: 'NAME', doc: 'Identity to log in with.' },
   debug: { kind: 'flag', doc: 'Log every refused system call and every attempt to connect.' },
@@ -19,10 +33,16 @@ const OPTIONS = {
 /** What the program was asked for. */
 export interface Program {
   readonly config: Config;
+  /** Text of the configuration that came by standard input; null for one in a file. */
+  readonly input: string | null;
   /** Absolute or relative to the current folder, as given; the configuration's when absent. */
   readonly mountpoint: string;
   /** Null for none. */
   readonly logfile: string | null;
+  /** Folder of the spool. */
+  readonly spool: string;
+  /** Folder of all private mounts of a person; null for a mount of its own. */
+  readonly private: string | null;
   readonly debug: boolean;
   readonly json: boolean;
 }
@@ -33,21 +53,33 @@ export function readProgram(argv: readonly string[]): Program | string {
   if (options.help)
     return formatHelp('Usage: triggerfs [options]\n\nMounts the team’s trigger files and sends what is written to them.', OPTIONS);
   if (options.version) return `triggerfs ${VERSION}\n`;
-  const loaded = loadConfig(environment(), options.config);
+  const input = options.config === STANDARD_INPUT ? readInput() : null;
+  const loaded = input === null ? loadConfig(environment(), options.config) : parseConfig(input, null);
   const { team = loaded.main.team, identity = loaded.main.identity } = options;
   const config = { ...loaded, main: { ...loaded.main, team, identity } };
   const { logfile } = config.triggerfs;
   return {
     config,
+    input,
     mountpoint: options.mountpoint ?? words[0] ?? configPath(config, config.triggerfs.mountpoint),
     logfile: options.logfile ?? (logfile === '' ? null : configPath(config, logfile)),
+    spool: options.spool === undefined ? spoolOf(config) : resolve(options.spool),
+    private: options.private === undefined ? null : resolve(options.private),
     debug: options.debug,
     json: options.json,
   };
 }
 
-/** Folder of what this program keeps: `.triggerfs` beside the configuration file, unless `spool` names another one. */
-export function stateFolder(config: Config): string {
+function readInput(): string {
+  try {
+    return readFileSync(process.stdin.fd, 'utf8');
+  } catch (cause) {
+    throw new TriggerFsError('TFS_CONFIG', `cannot read the configuration from standard input: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** In `.triggerfs` beside the configuration file, unless `spool` names another folder. */
+function spoolOf(config: Config): string {
   if (config.triggerfs.spool !== '') return configPath(config, config.triggerfs.spool);
   const folder = config.file === null ? process.cwd() : dirname(config.file);
   return basename(folder) === '.triggerfs' ? join(folder, 'spool') : join(folder, '.triggerfs', 'spool');

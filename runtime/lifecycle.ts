@@ -83,4 +83,6 @@ export function runUntilSignal(options: SignalOptions): void {
   // A parent that died does not read any more; what is written to its pipes must not end the process before it has cleaned up.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   process.on('disconnect', () => begin('parent'));
+  // It died while this process was starting.
+  if (!process.connected) begin('parent');
 }

@@ -37,6 +37,9 @@ export const OPTIONS = {
   help: { kind: 'flag', doc: 'Show this help.' },
 } as const;
 
+/** How long a command may tidy up when the console is told to end. */
+const END_MS = 15_000;
+
 type CommandLine = ReturnType<typeof parseArguments<typeof OPTIONS>>['options'];
 
 /** Runs the program `triggerfs-cli` and ends the process with its exit code. */
@@ -101,7 +104,12 @@ async function runInteractive(options: CommandLine, env: Environment): Promise<n
   const config = loadConfig(env, options.config);
   const keyboard = new Keyboard(process.stdin);
   let repl: Repl | null = null;
-  const end = (): void => repl?.end();
+  const end = (): void => {
+    setTimeout(() => process.exit(INTERRUPTED), END_MS).unref();
+    if (repl !== null) return repl.end();
+    keyboard.close();
+    process.exit(INTERRUPTED);
+  };
   const screen = new TerminalScreen(keyboard, process.stdout, { colour: !env.noColor, onBroken: end });
   keyboard.open();
   // Until there is a line editor, keys wait: a password typed too early must not end up in a line.

@@ -1,11 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, mkdtempSync, realpathSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { hostname, tmpdir, userInfo } from 'node:os';
 import { extname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { TriggerFsError } from '../../protocol/errors.ts';
-import { KeptSpools } from './kept-spools.ts';
 
 /** How long the mount may take to appear, and to go. */
 const START_MS = 15_000;
@@ -14,8 +13,6 @@ const STOP_MS = 12_000;
 const LOOK_MS = 2_000;
 /** The end of what the fs module says when it fails. */
 const SAID_BYTES = 4_000;
-/** Folder of the spool, beside the configuration. */
-const SPOOL = 'spool';
 
 /** Whom the mount logs in as. */
 export interface MountLogin {
@@ -26,59 +23,84 @@ export interface MountLogin {
   readonly region: string;
 }
 
+/** What the fs module says of itself. */
+interface FsEvent {
+  readonly event: 'ready' | 'ended' | 'print';
+  readonly folder?: string;
+  readonly inherited?: number;
+  readonly unanswered?: boolean;
+}
+
+/** Where spools are. */
+interface SpoolHome {
+  readonly folder: string;
+  /** What is in it outlives the shell. */
+  readonly lasting: boolean;
+}
+
 /**
- * The team's file tree, mounted for one shell in a folder of its own: by the fs module as a process of its own, with a
- * configuration and a spool that nobody else can read. What was written and not answered when it ends is kept for the next one.
+ * The team's file tree, mounted for one shell in a folder of its own: by the fs module as a process of its own, with a spool that
+ * nobody else can read. What was written and not answered is kept for the next one. Should this process die, the fs module
+ * notices by the channel to it, and cleans up alone; so nothing here is needed for that.
  */
 export class PrivateMount {
   /** Where the tree is mounted. */
   readonly folder: string;
   /** Prompt for shells that take it from PS1. */
   readonly prompt: string;
-  /** Start file for bash: the person's own, then the prompt. */
-  readonly bashStart: string;
-  /** Messages of an earlier shell go out with it. */
-  readonly resumes: boolean;
-  readonly #state: string;
-  readonly #kept: KeptSpools | null;
+  readonly #home: SpoolHome;
   readonly #child: ChildProcess;
+  #place = '';
+  #inherited = 0;
+  /** Null until it ended in order. */
+  #unanswered: boolean | null = null;
 
-  private constructor(folder: string, state: string, kept: KeptSpools | null, resumes: boolean, child: ChildProcess) {
+  private constructor(folder: string, home: SpoolHome, child: ChildProcess) {
     this.folder = folder;
-    this.resumes = resumes;
-    this.#state = state;
-    this.#kept = kept;
+    this.#home = home;
     this.#child = child;
     this.prompt = `${userInfo().username}@${hostname().split('.')[0]} \${PWD} $ `;
-    this.bashStart = join(state, 'bashrc');
-    writeFileSync(this.bashStart, `[ -f ~/.bashrc ] && . ~/.bashrc\nPS1='\\u@\\h \\w $ '\n`);
   }
 
   /** Mounts; unanswered messages are kept in `home`. @throws TriggerFsError TFS_MOUNT with what the fs module says */
   static async mount(login: MountLogin, home: string | undefined, signal: AbortSignal): Promise<PrivateMount> {
-    const folder = mkdtempSync(join(tmpdir(), 'triggerfs-client'));
-    const state = mkdtempSync(join(tmpdir(), 'triggerfs-console-'));
-    chmodSync(state, 0o700);
-    const config = join(state, 'triggerfs.toml');
-    writeFileSync(config, configuration(login), { mode: 0o600 });
-    const kept = home === undefined ? null : new KeptSpools(home, login);
-    const resumes = kept?.take(join(state, SPOOL)) ?? false;
-    if (!resumes) mkdirSync(join(state, SPOOL));
+    const spools = spoolHome(home);
+    const folder = realpathSync(mkdtempSync(join(tmpdir(), 'triggerfs-client')));
     const program = join(import.meta.dirname, '..', '..', 'fs', `bin${extname(import.meta.filename)}`);
-    const child = spawn(process.execPath, [program, '-config', config, '-mountpoint', folder, '-json'], {
-      cwd: state,
+    const child = spawn(process.execPath, [program, '-config', '-', '-private', spools.folder, '-mountpoint', folder, '-json'], {
+      // It holds no folder of the person's.
+      cwd: '/',
       // Ctrl-C in the shell is not for it.
       detached: true,
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['pipe', 'pipe', 'pipe', 'ipc'],
     });
-    const mount = new PrivateMount(folder, state, kept, resumes, child);
+    // The login goes this way, because no other leaves nothing behind on the disk.
+    child.stdin?.on('error', () => undefined).end(configuration(login));
+    const mount = new PrivateMount(folder, spools, child);
     try {
-      await ready(child, signal);
+      await mount.#ready(signal);
       return mount;
     } catch (error) {
-      await mount.#end(resumes);
+      await mount.unmount();
       throw error;
     }
+  }
+
+  /** Messages of an earlier shell go out with it. */
+  get resumes(): boolean {
+    return this.#inherited > 0;
+  }
+
+  /** Makes the start file for bash: the person's own, then the prompt. */
+  bashStart(): string {
+    const file = join(this.#place, 'bashrc');
+    writeFileSync(file, `[ -f ~/.bashrc ] && . ~/.bashrc\nPS1='\\u@\\h \\w $ '\n`);
+    return file;
+  }
+
+  /** Says which process is the shell: should this one die, the fs module hangs it up. */
+  serves(shell: number): void {
+    if (this.#child.connected) this.#child.send({ shell });
   }
 
   /** Whether everything that was written is answered; false also where the mount does not say. */
@@ -89,71 +111,91 @@ export class PrivateMount {
     return usage !== null && usage.blocks > 0 && usage.bfree === usage.blocks;
   }
 
-  /** Unmounts and removes the folders. Returns what became of messages without an answer; null when there are none. */
+  /** Unmounts. Returns what became of messages without an answer; null when there are none. */
   async unmount(): Promise<string | null> {
-    return this.#end(!(await this.isSettled()));
-  }
-
-  async #end(unsettled: boolean): Promise<string | null> {
     await this.#stop();
-    const outcome = unsettled ? this.#keep() : null;
-    rmSync(this.#state, { recursive: true, force: true });
     try {
       rmdirSync(this.folder);
     } catch {
-      // It is still mounted, and what is in it is the team's.
+      // The fs module has removed it. If it could not, what is in it is the team's.
     }
-    return outcome;
-  }
-
-  #keep(): string {
-    if (this.#kept === null) return 'Messages without an answer are lost: there is no home folder to keep them in.';
-    this.#kept.keep(join(this.#state, SPOOL));
-    return 'Messages without an answer are kept; they go out when file is used in this team again.';
+    if (this.#home.lasting)
+      return this.#unanswered === false ? null : 'Messages without an answer are kept; they go out when file is used in this team again.';
+    rmSync(this.#home.folder, { recursive: true, force: true });
+    return this.#unanswered === false ? null : 'Messages without an answer are lost: there is no home folder to keep them in.';
   }
 
   async #stop(): Promise<void> {
     if (this.#child.exitCode === null && this.#child.signalCode === null) {
-      const ended = new Promise<void>((resolve) => this.#child.once('exit', () => resolve()));
+      const ended = new Promise<void>((resolve) => this.#child.once('close', () => resolve()));
       const limit = setTimeout(() => this.#child.kill('SIGKILL'), STOP_MS);
       this.#child.kill('SIGTERM');
       await ended;
       clearTimeout(limit);
     }
   }
+
+  /** Waits for the ready line. */
+  #ready(signal: AbortSignal): Promise<void> {
+    const child = this.#child;
+    let said = '';
+    child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
+      said = (said + chunk).slice(-SAID_BYTES);
+    });
+    return new Promise((resolve, reject) => {
+      const fail = (reason: string): void => reject(new TriggerFsError('TFS_MOUNT', reason));
+      const limit = setTimeout(() => fail(`the file tree was not mounted within ${START_MS / 1000} s`), START_MS);
+      signal.addEventListener('abort', () => reject(new TriggerFsError('TFS_CANCELLED', 'cancelled')), { once: true });
+      child.once('error', (cause) => fail(`cannot start the fs module: ${cause.message}`));
+      child.once('exit', () => {
+        clearTimeout(limit);
+        fail(firstLine(said) ?? 'the fs module ended');
+      });
+      if (child.stdout === null) return;
+      createInterface({ input: child.stdout }).on('line', (line) => {
+        const event = parseEvent(line);
+        if (event?.event === 'ended') this.#unanswered = event.unanswered ?? null;
+        if (event?.event !== 'ready') return;
+        clearTimeout(limit);
+        this.#place = event.folder ?? '';
+        this.#inherited = event.inherited ?? 0;
+        resolve();
+      });
+    });
+  }
+}
+
+/** In the person's home, if something can be written there. */
+function spoolHome(home: string | undefined): SpoolHome {
+  if (home !== undefined) {
+    const folder = join(home, '.local', 'state', 'triggerfs', 'spools');
+    try {
+      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      accessSync(folder, constants.W_OK);
+      return { folder, lasting: true };
+    } catch {
+      // A read-only home is no reason to do without files.
+    }
+  }
+  return { folder: mkdtempSync(join(tmpdir(), 'triggerfs-console-')), lasting: false };
 }
 
 function configuration({ api, team, identity, secret, region }: MountLogin): string {
   const values = Object.entries({ api, team, identity, secret, region }).map(([key, value]) => `${key} = ${JSON.stringify(value)}`);
-  return `[main]\n${values.join('\n')}\n\n[triggerfs]\nspool = "${SPOOL}"\nspool_limit = "1GiB"\n`;
+  return `[main]\n${values.join('\n')}\n\n[triggerfs]\nspool_limit = "1GiB"\n`;
 }
 
-/** Waits for the ready line. */
-function ready(child: ChildProcess, signal: AbortSignal): Promise<void> {
-  let said = '';
-  child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
-    said = (said + chunk).slice(-SAID_BYTES);
-  });
-  return new Promise((resolve, reject) => {
-    const fail = (reason: string): void => reject(new TriggerFsError('TFS_MOUNT', reason));
-    const limit = setTimeout(() => fail(`the file tree was not mounted within ${START_MS / 1000} s`), START_MS);
-    const settled = (): void => clearTimeout(limit);
-    signal.addEventListener('abort', () => reject(new TriggerFsError('TFS_CANCELLED', 'cancelled')), { once: true });
-    child.once('error', (cause) => fail(`cannot start the fs module: ${cause.message}`));
-    child.once('exit', () => {
-      settled();
-      fail(
-        said
-          .trim()
-          .split('\n')[0]
-          ?.replace(/^triggerfs: /, '') || 'the fs module ended',
-      );
-    });
-    if (child.stdout === null) return;
-    createInterface({ input: child.stdout }).on('line', (line) => {
-      if (!line.includes('"ready"')) return;
-      settled();
-      resolve();
-    });
-  });
+/** Null for what is no event. */
+function parseEvent(line: string): FsEvent | null {
+  try {
+    return JSON.parse(line) as FsEvent | null;
+  } catch {
+    return null;
+  }
+}
+
+/** Without the name of a program that the person has not started. */
+function firstLine(said: string): string | undefined {
+  const [line = ''] = said.trim().split('\n');
+  return line.replace(/^triggerfs: /, '') || undefined;
 }

@@ -31,6 +31,8 @@ export class Repl {
   readonly #ended = Promise.withResolvers<void>();
   #repl: REPLServer | null = null;
   #running: AbortController | null = null;
+  #evaluation: Promise<void> = Promise.resolve();
+  #closed = false;
 
   constructor(parts: ReplParts) {
     this.#parts = parts;
@@ -49,7 +51,11 @@ export class Repl {
       useGlobal: false,
       ignoreUndefined: true,
       preview: false,
-      eval: (line, _context, _file, done) => void this.#evaluate(line).then(() => done(null, undefined)),
+      eval: (line, _context, _file, done) => {
+        this.#evaluation = this.#evaluate(line).then(() => {
+          if (!this.#closed) done(null, undefined);
+        });
+      },
       completer: (line: string, done: (error: null, result: [string[], string]) => void) => void this.#complete(line, done),
     });
     this.#repl = repl;
@@ -57,12 +63,17 @@ export class Repl {
     for (const name of Object.keys(repl.commands)) Reflect.deleteProperty(repl.commands, name);
     repl.removeAllListeners('SIGINT');
     repl.on('SIGINT', () => this.#clearLine());
-    repl.on('exit', () => this.#ended.resolve());
+    repl.on('exit', () => {
+      this.#closed = true;
+      this.#ended.resolve();
+    });
     keyboard.onKey = (key) => this.#key(key);
     await keepHistory(repl, env);
     keyboard.release();
     this.#parts.console.names.prefetch();
     await this.#ended.promise;
+    // A command that was cut short has something to tidy up.
+    await this.#evaluation;
     keyboard.onKey = () => false;
   }
 

@@ -1,16 +1,15 @@
 import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
-import { TriggerFsError } from '../../protocol/errors.ts';
 import type { Log } from '../../runtime/logging.ts';
-import { FileLock } from '../../runtime/sqlite/file-lock.ts';
+import type { FileLock } from '../../runtime/sqlite/file-lock.ts';
 import { InvocationIds } from '../../runtime/wire/invocation-id.ts';
 import { FsError } from '../errno.ts';
+import { openSpoolFiles } from './files.ts';
 import type { Journal } from './journal.ts';
 import type { Message, Part, StoredResponse } from './message.ts';
 import { MessageQueue, QUEUE_BYTES, QUEUE_MESSAGES } from './queue.ts';
-import { appendPart, type Recovered, recover } from './recovery.ts';
+import { appendPart } from './recovery.ts';
 import { Settler } from './settler.ts';
-import { SpoolStore } from './store.ts';
+import type { SpoolStore } from './store.ts';
 
 /** What a message costs beside its payload, for the size limit. */
 const OVERHEAD_BYTES = 64;
@@ -18,6 +17,8 @@ const OVERHEAD_BYTES = 64;
 const SETTLE_BYTES = 16 * 1024 * 1024;
 /** A journal that cannot be settled may grow to this before writes are refused. */
 const JOURNAL_LIMIT_BYTES = 128 * 1024 * 1024;
+/** How long a process that is about to end may keep the next one waiting. */
+const OPEN_WAIT_MS = 2_000;
 const IDLE_SETTLE_MS = 500;
 const RETRY_SETTLE_MS = 2_000;
 
@@ -55,7 +56,8 @@ export class Spool {
   readonly #queues = new Map<number, MessageQueue>();
   readonly #parts = new Map<number, Part>();
   readonly #woken = new Set<number>();
-  readonly #recoveredUpTo: number;
+  /** Messages of earlier processes, which may have been sent before. */
+  readonly #inherited: { readonly first: number; readonly last: number }[];
   #sequence: number;
   #generation: number;
   // What the next commit is about.
@@ -76,14 +78,14 @@ export class Spool {
 
   private constructor(options: SpoolOptions) {
     this.#options = options;
-    const { lock, store, recovered } = openFiles(options.folder, this.#ids);
+    const { lock, store, recovered } = openSpoolFiles(options.folder, this.#ids, OPEN_WAIT_MS);
     this.#lock = lock;
     this.#store = store;
     this.#settler = new Settler(store, options.limitBytes / 10, options.log);
     this.#journal = recovered.journal;
     this.#generation = recovered.generation;
     this.#sequence = recovered.lastSequence;
-    this.#recoveredUpTo = recovered.lastSequence;
+    this.#inherited = [{ first: 0, last: recovered.lastSequence }];
     this.#usedBytes = 0;
     for (const { trigger, messages, bytes } of this.#store.pending()) {
       this.#usedBytes += bytes + messages * OVERHEAD_BYTES;
@@ -130,6 +132,22 @@ export class Spool {
     this.#batch.push(message);
     if (handle !== 0) this.#consumed = handle;
     this.#journal.message(message, handle);
+  }
+
+  /**
+   * Takes over messages of another spool, in their order, safe against power loss; they keep their ids and their age.
+   * @throws FsError ENOSPC with none taken over
+   */
+  adopt(messages: readonly Message[]): void {
+    const first = this.#sequence + 1;
+    for (const { trigger, invocation, acceptedAt, payload } of messages) {
+      this.#sequence += 1;
+      const message = { sequence: this.#sequence, trigger, invocation, acceptedAt, payload, resume: true, settled: false, done: false };
+      this.#batch.push(message);
+      this.#journal.message(message, 0);
+    }
+    this.commit(true);
+    this.#inherited.push({ first, last: this.#sequence });
   }
 
   /** Collects bytes of an open file that are no message yet; `data` is kept. */
@@ -302,10 +320,14 @@ export class Spool {
   #load(trigger: number, queue: MessageQueue): boolean {
     if (this.#settler.live > 0 && !this.settle()) return false;
     const messages = this.#store.readMessages(trigger, queue.lastSequence, QUEUE_MESSAGES, QUEUE_BYTES);
-    for (const message of messages) message.resume = message.sequence <= this.#recoveredUpTo;
+    for (const message of messages) message.resume = this.#isInherited(message.sequence);
     queue.load(messages);
     queue.overflows = queue.full;
     return true;
+  }
+
+  #isInherited(sequence: number): boolean {
+    return this.#inherited.some(({ first, last }) => sequence >= first && sequence <= last);
   }
 
   #schedule(): void {
@@ -352,20 +374,4 @@ export class Spool {
 
 function partBytes(part: Part | undefined): number {
   return part === undefined ? 0 : part.bytes + OVERHEAD_BYTES;
-}
-
-function openFiles(folder: string, ids: InvocationIds): { lock: FileLock; store: SpoolStore; recovered: Recovered } {
-  const inUse = `the spool ${folder} is in use by another triggerfs process`;
-  const lock = FileLock.take(join(folder, 'spool.lock'), { inUse, waitMs: 2000 });
-  const path = join(folder, 'spool.db');
-  try {
-    const store = new SpoolStore(path);
-    return { lock, store, recovered: recover(store, join(folder, 'spool.journal'), ids) };
-  } catch (cause) {
-    lock.release();
-    const reason = (cause as Error).message;
-    throw new TriggerFsError('TFS_CONFIG', `cannot open the spool ${path}: ${reason}; move its folder away to start with an empty one`, {
-      cause,
-    });
-  }
 }

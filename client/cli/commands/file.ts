@@ -10,6 +10,8 @@ import { type Answer, text } from '../screen/answer.ts';
 /** How long the end of a shell waits for answers, and how often it looks. */
 const SETTLE_MS = 15_000;
 const LOOK_MS = 100;
+/** How long a shell that lost its console may take to end. */
+const HANG_UP_MS = 2_000;
 
 /** The shell in the team's file tree. */
 export const FILE: readonly Command[] = [
@@ -28,7 +30,7 @@ async function file(call: Call): Promise<Answer | null> {
   try {
     if (mount.resumes) screen.out.write('Messages of an earlier shell, which had no answer, go out now.\n');
     screen.out.write('>> Starting a new interactive shell\n');
-    await screen.lend(() => runShell(env, mount));
+    await screen.lend(() => runShell(env, mount, signal));
     await settle(mount, call);
   } finally {
     kept = await mount.unmount();
@@ -44,11 +46,18 @@ async function settle(mount: PrivateMount, { screen, signal }: Call): Promise<vo
   while (!signal.aborted && performance.now() < end && !(await mount.isSettled())) await sleep(LOOK_MS);
 }
 
-/** Runs the person's shell in the mount; its prompt shows where it is. */
-async function runShell(env: Environment, mount: PrivateMount): Promise<void> {
+/** Runs the person's shell in the mount; its prompt shows where it is. The signal hangs it up, as the end of a terminal does. */
+async function runShell(env: Environment, mount: PrivateMount, signal: AbortSignal): Promise<void> {
   const shell = env.shell ?? '/bin/sh';
-  const args = shell.endsWith('/bash') ? ['--rcfile', mount.bashStart] : [];
+  const args = shell.endsWith('/bash') ? ['--rcfile', mount.bashStart()] : [];
   const child = spawn(shell, args, { cwd: mount.folder, stdio: 'inherit', env: childEnvironment({ PS1: mount.prompt }) });
+  if (child.pid !== undefined) mount.serves(child.pid);
+  const hangUp = (): void => {
+    child.kill('SIGHUP');
+    setTimeout(() => child.kill('SIGKILL'), HANG_UP_MS).unref();
+  };
+  if (signal.aborted) hangUp();
+  else signal.addEventListener('abort', hangUp, { once: true });
   await new Promise<void>((resolve, reject) => {
     child.once('error', (cause) => reject(new TriggerFsError('TFS_USAGE', `cannot start the shell ${shell}: ${cause.message}`, { cause })));
     child.once('exit', () => resolve());

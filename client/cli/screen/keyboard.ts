@@ -33,7 +33,7 @@ export class Keyboard extends Readable {
 
   /** Begins to read keys one by one. */
   open(): void {
-    this.#stdin.setRawMode(true);
+    this.#setRaw(true);
     this.#stdin.on('data', this.#typed).once('end', this.#ended).once('error', this.#ended);
     this.#stdin.resume();
   }
@@ -41,8 +41,7 @@ export class Keyboard extends Readable {
   /** Leaves the terminal as it was found. */
   close(): void {
     this.#stdin.off('data', this.#typed).off('end', this.#ended).off('error', this.#ended);
-    // A terminal that was closed cannot be set any more.
-    if (!this.#stdin.destroyed) this.#stdin.setRawMode(false);
+    this.#setRaw(false);
     this.#stdin.pause();
   }
 
@@ -73,6 +72,16 @@ export class Keyboard extends Readable {
     const typed = this.#waiting;
     this.#waiting = '';
     for (const key of typed) this.#taker?.(key);
+  }
+
+  /** A terminal that was closed cannot be set any more; its end comes as an event. */
+  #setRaw(raw: boolean): void {
+    if (this.#stdin.destroyed) return;
+    try {
+      this.#stdin.setRawMode(raw);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EIO') throw error;
+    }
   }
 
   readonly #typed = (chunk: Buffer | string): void => {

@@ -75,6 +75,11 @@ export class Terminal {
     return this.#tmux('capture-pane', '-p');
   }
 
+  /** Closes it, as the cross of its window does: what runs in it is hung up. */
+  close(): void {
+    this.#tmux('kill-server');
+  }
+
   /** Changes the size of the window. */
   resize(columns: number, rows: number): void {
     this.#tmux('resize-window', '-x', String(columns), '-y', String(rows));
