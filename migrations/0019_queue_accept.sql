@@ -52,16 +52,12 @@ create function triggerfs.queue_jobs(items uuid[]) returns void
     on conflict do nothing
 $$;
 
--- Accepts items for later, all or none. What many items have in common is said once: item n has the rule rules[rule_of[n]], whose keys
--- are those of `enqueue`; a null element where an item has no key or hash. Only what was not inserted is told: a row for each item `n` whose
--- id or whose team's idempotency key was there already, with that item's id; null when the key belongs to another request (another hash).
-create function triggerfs.enqueue_batch(rules jsonb, rule_of integer[], ids uuid[], keys text[], hashes bytea[], payloads bytea[])
-  returns table (n integer, id uuid)
-  language plpgsql security definer set search_path = triggerfs, pg_temp as $$
-#variable_conflict use_column
-declare
-  made uuid[];
-begin
+-- Items as rows: what many have in common is said once, so item n has the rule rules[rule_of[n]], whose keys are those of `enqueue`.
+create function triggerfs.ruled_items(rules jsonb, rule_of integer[], ids uuid[], keys text[], hashes bytea[], payloads bytea[])
+  returns table (id uuid, team_id integer, source text, caller text, service text, plugin text, args jsonb, trigger_id integer, schedule_id integer,
+    priority smallint, concurrency_key text, idempotency_key text, idempotency_hash bytea, timeout_ms integer, retries smallint, backoff_ms integer,
+    max_age_ms bigint, depth smallint, due_at timestamptz, expires_at timestamptz, payload bytea, sealed boolean, on_success jsonb, on_failure jsonb)
+  language sql stable as $$
   with rule as materialized (
     select r.*, coalesce(r.due, now()) + coalesce(r."delayMs", 0) * interval '1 ms' as due_at
     from rows from (jsonb_to_recordset(rules) as (
@@ -70,18 +66,52 @@ begin
       "concurrencyKey" text, "onSuccess" jsonb, "onFailure" jsonb, depth smallint, sealed boolean
     )) with ordinality as r (team, source, caller, service, plugin, args, trigger, schedule, due, "delayMs", priority, retries, "backoffMs",
       "maxAgeMs", "timeoutMs", "concurrencyKey", "onSuccess", "onFailure", depth, sealed, n)
-  ), inserted as (
+  )
+  select g.id, r.team, r.source, coalesce(r.caller, ''), r.service, r.plugin, coalesce(r.args, '{}'), r.trigger, r.schedule,
+    coalesce(r.priority, 0::smallint), r."concurrencyKey", g.key, g.hash, r."timeoutMs", coalesce(r.retries, 0::smallint), coalesce(r."backoffMs", 1000),
+    coalesce(r."maxAgeMs", 86400000), coalesce(r.depth, 0::smallint), r.due_at,
+    r.due_at + coalesce(r."maxAgeMs", 86400000) * interval '1 ms', g.payload, coalesce(r.sealed, false),
+    nullif(r."onSuccess", 'null'), nullif(r."onFailure", 'null')
+  from unnest(rule_of, ids, keys, hashes, payloads) as g (rule, id, key, hash, payload) join rule r on r.n = g.rule
+$$;
+
+-- Accepts items for later, all or none; null for keys and hashes where no item has any. Only what was not inserted is told: a row for each
+-- item `n` whose id or whose team's idempotency key was there already, with that item's id; null when the key belongs to another request
+-- (another hash).
+create function triggerfs.enqueue_batch(rules jsonb, rule_of integer[], ids uuid[], keys text[], hashes bytea[], payloads bytea[])
+  returns table (n integer, id uuid)
+  language plpgsql security definer set search_path = triggerfs, pg_temp as $$
+#variable_conflict use_column
+declare
+  made uuid[];
+begin
+  -- Without keys only a repeated statement brings what is there already. A row that is inserted without asking costs a fifth less.
+  if keys is null then
+    begin
+      with inserted as (
+        insert into triggerfs.queue_items as i (id, team_id, source, caller, service, plugin, args, trigger_id, schedule_id, priority,
+            concurrency_key, idempotency_key, idempotency_hash, timeout_ms, retries, backoff_ms, max_age_ms, depth, due_at, expires_at,
+            payload, sealed, on_success, on_failure)
+          select * from triggerfs.ruled_items(rules, rule_of, ids, null, null, payloads)
+          returning i.id, i.priority, i.due_at
+      )
+      insert into pgboss.job (id, name, priority, start_after, expire_seconds, deletion_seconds, keep_until, retry_limit, retry_delay,
+          retry_backoff, policy, heartbeat_seconds)
+        select i.id, q.name, i.priority, i.due_at, q.expire_seconds, q.deletion_seconds, i.due_at + q.retention_seconds * interval '1 s',
+          q.retry_limit, q.retry_delay, q.retry_backoff, q.policy, q.heartbeat_seconds
+        from inserted i, pgboss.queue q where q.name = 'invocations';
+      return;
+    exception when unique_violation then
+      null;
+    end;
+  end if;
+  with inserted as (
     insert into triggerfs.queue_items as i (id, team_id, source, caller, service, plugin, args, trigger_id, schedule_id, priority,
         concurrency_key, idempotency_key, idempotency_hash, timeout_ms, retries, backoff_ms, max_age_ms, depth, due_at, expires_at,
         payload, sealed, on_success, on_failure)
-      select g.id, r.team, r.source, coalesce(r.caller, ''), r.service, r.plugin, coalesce(r.args, '{}'), r.trigger, r.schedule,
-        coalesce(r.priority, 0), r."concurrencyKey", g.key, g.hash, r."timeoutMs", coalesce(r.retries, 0), coalesce(r."backoffMs", 1000),
-        coalesce(r."maxAgeMs", 86400000), coalesce(r.depth, 0), r.due_at,
-        r.due_at + coalesce(r."maxAgeMs", 86400000) * interval '1 ms', g.payload, coalesce(r.sealed, false),
-        nullif(r."onSuccess", 'null'), nullif(r."onFailure", 'null')
-      from unnest(rule_of, ids, keys, hashes, payloads) with ordinality as g (rule, id, key, hash, payload, n) join rule r on r.n = g.rule
+      select * from triggerfs.ruled_items(rules, rule_of, ids, keys, hashes, payloads) r
       -- In the order of the keys, so that two statements with the same keys do not wait for each other.
-      order by r.team, g.key nulls first, g.n
+      order by r.team_id, r.idempotency_key nulls first, r.id
       on conflict do nothing
       returning i.id, i.priority, i.due_at
   ), jobs as (
@@ -91,7 +121,7 @@ begin
         q.retry_limit, q.retry_delay, q.retry_backoff, q.policy, q.heartbeat_seconds
       from inserted i, pgboss.queue q where q.name = 'invocations'
   )
-  select array_agg(i.id) into made from inserted i;
+  select coalesce(array_agg(i.id), '{}') into made from inserted i;
   if cardinality(made) = cardinality(ids) then
     return;
   end if;
@@ -102,7 +132,7 @@ begin
           and k.idempotency_key = g.key and k.idempotency_hash is not distinct from g.hash)
       end
     from unnest(rule_of, ids, keys, hashes) with ordinality as g (rule, id, key, hash, n)
-    where g.id <> all(coalesce(made, '{}'));
+    where g.id <> all(made);
 end $$;
 
 -- The same for items that are all different, one JSON object each; the payload of item n is payloads[n]. Keys of an item: id, team,
@@ -113,8 +143,8 @@ create function triggerfs.enqueue(items jsonb, payloads bytea[]) returns table (
   with given as materialized (
     select array_agg(e.n::integer order by e.n) as rule_of,
       array_agg(coalesce((e.item ->> 'id')::uuid, triggerfs.uuid_v7()) order by e.n) as ids,
-      array_agg(e.item ->> 'idempotencyKey' order by e.n) as keys,
-      array_agg(decode(e.item ->> 'idempotencyHash', 'hex') order by e.n) as hashes
+      case when count(e.item ->> 'idempotencyKey') > 0 then array_agg(e.item ->> 'idempotencyKey' order by e.n) end as keys,
+      case when count(e.item ->> 'idempotencyKey') > 0 then array_agg(decode(e.item ->> 'idempotencyHash', 'hex') order by e.n) end as hashes
     from jsonb_array_elements(items) with ordinality e (item, n)
   ), known as materialized (
     select b.n, b.id from given g, triggerfs.enqueue_batch(items, g.rule_of, g.ids, g.keys, g.hashes, payloads) b

@@ -1,7 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { Directory } from '../../edge-broker/directory/directory.ts';
-import { BinaryArray, ElementType } from '../../edge-broker/history/binary-array.ts';
 import { HISTORY_LIMIT_BYTES } from '../../edge-broker/history/budget.ts';
 import { InvocationRecord, RunRecord } from '../../edge-broker/history/history-records.ts';
 import type { HistoryRule } from '../../edge-broker/history/history-rule.ts';
@@ -10,6 +9,7 @@ import { TeamSecrets } from '../../edge-broker/history/team-secrets.ts';
 import { historyDay } from '../../protocol/history-block.ts';
 import type { RunVerdict } from '../../protocol/outcome.ts';
 import { silentLogger } from '../../runtime/logging.ts';
+import { BinaryArray, ElementType } from '../../runtime/postgres/binary-array.ts';
 import { MasterKey, TeamKeys } from '../../runtime/sealing/index.ts';
 import { InvocationIds } from '../../runtime/wire/invocation-id.ts';
 import type { Role } from './role.ts';

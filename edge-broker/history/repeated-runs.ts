@@ -1,5 +1,5 @@
 import type { Pool } from 'pg';
-import { BinaryArray, ElementType } from './binary-array.ts';
+import { BinaryArray, ElementType } from '../../runtime/postgres/binary-array.ts';
 import type { RunRecord } from './history-records.ts';
 
 /** The broker that had the run before may still be writing. */

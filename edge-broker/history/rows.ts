@@ -1,7 +1,7 @@
 import { outputAad, payloadAad } from '../../protocol/history-block.ts';
+import { BinaryArray, ElementType } from '../../runtime/postgres/binary-array.ts';
 import { seal } from '../../runtime/sealing/index.ts';
 import { formatInvocationId } from '../../runtime/wire/invocation-id.ts';
-import { BinaryArray, ElementType } from './binary-array.ts';
 import type { Block } from './block-buffer.ts';
 import type { InvocationEntry, RunRecord } from './history-records.ts';
 import type { TeamSecret } from './team-secrets.ts';

@@ -1,10 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Pool } from 'pg';
 import { TriggerFsError } from '../../protocol/errors.ts';
+import { BinaryArray, ElementType } from '../postgres/binary-array.ts';
 import { byteaArray } from '../postgres/bytea-array.ts';
 import { type DataKey, seal, type TeamKeys } from '../sealing/index.ts';
 import { formatInvocationId, InvocationIds } from '../wire/invocation-id.ts';
 import { type NewItem, payloadAad, requestHash } from './new-item.ts';
+import { RuleList } from './rule-list.ts';
 
 /** Those that come within this time share a statement. */
 const WINDOW_MS = 2;
@@ -39,6 +41,7 @@ export interface Accepted {
 interface Waiting {
   readonly item: NewItem;
   readonly id: string;
+  readonly idBytes: Buffer;
   readonly resolve: (accepted: Accepted) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -67,7 +70,8 @@ export class Acceptor {
    */
   accept(item: NewItem): Promise<Accepted> {
     const { promise, resolve, reject } = Promise.withResolvers<Accepted>();
-    this.#waiting.push({ item, id: formatInvocationId(this.#ids.next()), resolve, reject });
+    const idBytes = this.#ids.next();
+    this.#waiting.push({ item, id: formatInvocationId(idBytes), idBytes, resolve, reject });
     this.#bytes += item.payload.length;
     if (this.#waiting.length >= MAX_ITEMS || this.#bytes >= MAX_BYTES) this.#flush();
     else this.#timer ??= setTimeout(() => this.#flush(), WINDOW_MS);
@@ -156,22 +160,20 @@ function settle({ item, id, resolve, reject }: Waiting, known: string | null | u
   reject(new TriggerFsError('TFS_CONFLICT', `the idempotency key ${item.idempotencyKey} was used for another request`));
 }
 
-/** What `triggerfs.enqueue_batch` takes: most items that come together differ in id and payload alone. */
+/** What `triggerfs.enqueue_batch` takes. */
 function parametersOf(batch: readonly Keyed[]): unknown[] {
   const keyed = batch.some(([{ item }]) => item.idempotencyKey !== undefined);
-  const rules = new Map<string, number>();
-  const ruleOf: number[] = [];
-  for (const [{ item }] of batch) {
-    const { payload: _payload, idempotencyKey: _key, ...rule } = item;
-    const text = JSON.stringify(rule);
-    const known = rules.get(text) ?? rules.size + 1;
-    rules.set(text, known);
-    ruleOf.push(known);
+  const rules = new RuleList();
+  const ruleOf = new BinaryArray(ElementType.int4, batch.length * 8);
+  const ids = new BinaryArray(ElementType.uuid, batch.length * 20);
+  for (const [{ item, idBytes }] of batch) {
+    ruleOf.int4(rules.add(item));
+    ids.uuid(idBytes);
   }
   return [
-    `[${[...rules.keys()].map((text) => `{"sealed":true,${text.slice(1)}`).join(',')}]`,
-    `{${ruleOf.join(',')}}`,
-    `{${batch.map(([{ id }]) => id).join(',')}}`,
+    rules.json(),
+    ruleOf.finish(),
+    ids.finish(),
     keyed ? batch.map(([{ item }]) => item.idempotencyKey ?? null) : null,
     keyed
       ? byteaArray(batch.map(([{ item }]) => (item.idempotencyKey === undefined ? null : Buffer.from(requestHash(item), 'hex'))))

@@ -39,11 +39,12 @@ export function answerAad(team: number, id: string): string {
   return `answer|${team}|${id}`;
 }
 
-/** Tells requests with the same idempotency key apart: SHA-256 of what was asked for, as hex; how long it may wait does not count. */
+/** Tells requests with the same idempotency key apart: SHA-256 of what was asked for, as hex; through which door it came and how long it may wait do not count. */
 export function requestHash({
   payload,
   args,
   team: _team,
+  source: _source,
   caller: _caller,
   idempotencyKey: _key,
   maxAgeMs: _age,

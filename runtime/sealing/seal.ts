@@ -41,12 +41,12 @@ export function seal({ id, key }: DataKey, aad: string, plain: Buffer): Buffer {
   sealed[0] = VERSION;
   sealed[1] = deflated ? DEFLATED : 0;
   sealed.writeUInt32LE(id, 2);
-  nextIv().copy(sealed, HEAD_BYTES);
+  writeIv(sealed, HEAD_BYTES);
   const cipher = createCipheriv('aes-256-gcm', keyObject(key), sealed.subarray(HEAD_BYTES, HEAD_BYTES + IV_BYTES));
   cipher.setAAD(bound(sealed, aad));
-  cipher.update(body).copy(sealed, OVERHEAD_BYTES);
+  sealed.set(cipher.update(body), OVERHEAD_BYTES);
   cipher.final();
-  cipher.getAuthTag().copy(sealed, HEAD_BYTES + IV_BYTES);
+  sealed.set(cipher.getAuthTag(), HEAD_BYTES + IV_BYTES);
   return sealed;
 }
 
@@ -83,8 +83,15 @@ function keyObject(key: Buffer): KeyObject {
   return made;
 }
 
+const MAX_UTF8_BYTES = 3;
+let scratch = Buffer.alloc(0);
+
+/** What is authenticated. Valid until the next call: the cipher has read it by then. */
 function bound(sealed: Buffer, aad: string): Buffer {
-  return Buffer.concat([sealed.subarray(0, HEAD_BYTES), Buffer.from(aad)]);
+  const needed = HEAD_BYTES + aad.length * MAX_UTF8_BYTES;
+  if (scratch.length < needed) scratch = Buffer.alloc(needed * 2);
+  sealed.copy(scratch, 0, 0, HEAD_BYTES);
+  return scratch.subarray(0, HEAD_BYTES + scratch.write(aad, HEAD_BYTES));
 }
 
 const IVS_AT_ONCE = 512;
@@ -92,12 +99,11 @@ let ivs = Buffer.alloc(0);
 let nextIvAt = 0;
 
 /** IVs are drawn many at a time: one system call each would cost more than the encryption of a short text. */
-function nextIv(): Buffer {
+function writeIv(target: Buffer, at: number): void {
   if (nextIvAt >= ivs.length) {
     ivs = randomBytes(IVS_AT_ONCE * IV_BYTES);
     nextIvAt = 0;
   }
-  const iv = ivs.subarray(nextIvAt, nextIvAt + IV_BYTES);
+  ivs.copy(target, at, nextIvAt, nextIvAt + IV_BYTES);
   nextIvAt += IV_BYTES;
-  return iv;
 }
