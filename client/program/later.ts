@@ -36,6 +36,7 @@ function bodyOf({ service, plugin, args, timeoutMs }: Order, payload: Buffer, op
     service,
     plugin,
     args,
+    source: 'client',
     ...(isUtf8(payload) ? { payload: payload.toString() } : { payloadBase64: payload.toString('base64') }),
     timeout: timeoutMs === undefined ? undefined : `${timeoutMs}ms`,
     delay,

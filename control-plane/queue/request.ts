@@ -19,7 +19,7 @@ export function readQueueRequest(body: QueueRequest, principal: Principal, idemp
   if (payload.length > LIMITS.payloadBytes) fail('TFS_TOO_LARGE', `payload of ${payload.length} bytes, at most ${LIMITS.payloadBytes}`);
   return {
     team: principal.teamId,
-    source: 'api',
+    source: body.source ?? 'api',
     caller: principal.identity,
     service: ownName(body.service, principal.team),
     plugin: body.plugin,

@@ -45,6 +45,9 @@ export const FollowUp = Type.Union([
 ]);
 export type FollowUp = Static<typeof FollowUp>;
 
+/** Sources that a request may name; all others are known from the door that it came through. */
+const CALLER_SOURCES = ['api', 'client'] as const;
+
 /** How an invocation waits and what follows it. */
 export const QueueOptions = {
   /** Not before this time has passed. */
@@ -79,6 +82,8 @@ export const QueueRequest = Type.Object(
     ),
     /** Of one run; the service's timeout when absent. */
     timeout: Type.Optional(DurationText),
+    /** What the history names as source: `client` for triggerfs-client and programs with the client library. Default `api`. */
+    source: Type.Optional(Type.Enum([...CALLER_SOURCES])),
     ...QueueOptions,
   },
   CLOSED,

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import test, { before, type TestContext } from 'node:test';
+import { callApi } from '../../runtime/api.ts';
 import { packageRoot } from '../../runtime/package-root.ts';
 import { System } from '../support/system.ts';
 import { until } from '../support/wait.ts';
@@ -67,6 +68,12 @@ test('-async prints the id when it is committed; -attach shows everything, with 
     '<time> Sending message to service demo (roundrobin)\n[command/command@demo01] one\nExit code: 3\nTotal messages: 2\nTime ran: <duration>\n',
   );
   assert.match(stderr, /\[command\/command@demo01\] two\n/);
+  const { source } = await callApi<{ source: string }>(system.ready.api, {
+    method: 'GET',
+    path: `/v1/history/${id}`,
+    token: system.login.apiToken,
+  });
+  assert.equal(source, 'client');
   // What has ended is shown again, as often as it is asked for.
   assert.deepEqual((await run(t, ['-attach', id, '-raw'])).stdout, 'one\n');
 });

@@ -86,6 +86,28 @@ test('rights are checked before anything is accepted', async (t) => {
   assert.deepEqual(await stage.api.sql('select from triggerfs.queue_items'), []);
 });
 
+test('the source is api, or client when that is said, and nothing else', async (t) => {
+  const stage = await QueueStage.start(t);
+  await stage.service('s');
+  const first = await stage.accept({ payload: 'x', source: 'client' }, 'key');
+  assert.equal((await stage.ended(String(first.body.id))).source, 'client');
+  const seen = await until(
+    async () => {
+      const { rows } = await stage.world.sql.query('select source from triggerfs.invocations where id = $1', [first.body.id]);
+      return rows[0] as { source: string } | undefined;
+    },
+    { what: 'the history' },
+  );
+  assert.equal(seen.source, 'client');
+  // The same request through another door is the same request.
+  const again = await stage.accept({ payload: 'x' }, 'key');
+  assert.deepEqual([again.status, again.body.id], [200, first.body.id]);
+  for (const source of ['webhook', 'schedule', 'fs', 'sql', 'http', 'worker', '', 'CLIENT', null, 7]) {
+    const refused = await stage.accept({ payload: 'x', source });
+    assert.deepEqual([refused.status, refused.body.code], [400, 'TFS_BAD_REQUEST'], String(source));
+  }
+});
+
 test('the same idempotency key runs once, and is answered with the first result', async (t) => {
   const stage = await QueueStage.start(t);
   const worker = await stage.service('s');
