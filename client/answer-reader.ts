@@ -70,7 +70,8 @@ export class AnswerReader {
     const worker = batch.readUInt32LE(start + Layout.result.worker);
     const last = (flags & RecordFlag.last) !== 0;
     const verdict = verdictOf(session.workerName(worker), batch, start, end);
-    if (last && verdict.error === 'TFS_DRAINING' && call.outcome === null && !call.cancelled) {
+    // With another verdict it was begun, and ended with the worker that shut down.
+    if (last && verdict.verdict === 'busy' && verdict.error === 'TFS_DRAINING' && call.outcome === null && !call.cancelled) {
       this.#calls.turnedAway(call);
       return;
     }

@@ -36,6 +36,7 @@ export class CallTable implements CallKeeper {
   #order = 0;
   #parked = 0;
   #timer: NodeJS.Timeout | null = null;
+  #released: NodeJS.Immediate | null = null;
   /** Why calls cannot be sent at all: ends those that wait. */
   #fault: TriggerFsError | null = null;
   #closed = false;
@@ -102,12 +103,22 @@ export class CallTable implements CallKeeper {
     else if (!call.sent) this.#end(call, 'cancelled', 'TFS_CANCELLED', 'cancelled before it was sent');
   }
 
+  resend(call: PendingCall): void {
+    if (!call.held || call.done) return;
+    call.held = false;
+    // Mostly many are let go at once.
+    this.#released ??= setImmediate(() => {
+      this.#released = null;
+      this.flush();
+    });
+  }
+
   /** A session opened or another one became the primary: what waits goes out, in the order of its sending. */
   flush(): void {
     const { primary } = this.#source;
     if (this.#parked === 0 || primary === null || primary.draining) return;
     const now = performance.now();
-    const waiting = [...this.#calls.values()].filter((call) => call.session === null && call.deadline > now);
+    const waiting = [...this.#calls.values()].filter((call) => call.session === null && !call.held && call.deadline > now);
     for (const call of waiting.sort((a, b) => a.order - b.order)) {
       if (this.#mustWait(call.route, primary, true)) continue;
       this.#parked -= 1;
@@ -125,6 +136,8 @@ export class CallTable implements CallKeeper {
         call.resume = true;
         this.#detach(call);
         this.#park(call);
+        call.held = call.handlers.lost !== undefined;
+        call.handlers.lost?.(call);
       }
     }
     this.flush();
@@ -133,6 +146,7 @@ export class CallTable implements CallKeeper {
   /** The broker did not begin a call because it shuts down: another one takes it, at the next tick. */
   turnedAway(call: PendingCall): void {
     call.sent = call.resume;
+    call.sends -= 1;
     this.#detach(call);
     this.#park(call);
   }

@@ -11,12 +11,16 @@ export interface Call {
   readonly invocation: Buffer;
   /** What the sender attached. */
   readonly tag: unknown;
-  /** How often the request went out: more than once when a broker was lost meanwhile. */
+  /** How often the request went out and was not turned away: more than once when a broker was lost meanwhile. */
   readonly sends: number;
+  /** Its broker was lost, and it goes out again only after `resend`. */
+  readonly held: boolean;
   /** Lets a run of the named worker send more output; needed only for calls with `manualCredit`. */
   grant(bytes: number, worker: string): void;
   /** Asks for the end of all runs. The verdict still comes; after it is certain, nothing happens. */
   cancel(): void;
+  /** Lets a held request go out again. */
+  resend(): void;
 }
 
 /** What has been delivered of one run, so that a replay after a fail-over is not delivered twice. */
@@ -36,6 +40,7 @@ export class RunProgress {
 export interface CallKeeper {
   grant(call: PendingCall, bytes: number, worker: string): void;
   cancel(call: PendingCall): void;
+  resend(call: PendingCall): void;
 }
 
 /**
@@ -45,7 +50,7 @@ export interface CallKeeper {
  *     ▲                        │ session lost, broker draining
  *     └────────────────────────┘
  *
- * parked: `session` is null, the request is kept and goes out when a session opens.
+ * parked: `session` is null, the request is kept and goes out when a session opens (and, when it is `held`, its sender lets it).
  * sent:   `session` works on it.
  * Both become done at the deadline. Only CallTable changes the state.
  */
@@ -65,10 +70,12 @@ export class PendingCall implements Call {
   /** The request went out at least once. */
   sent = false;
   sends = 0;
+  held = false;
   cancelled = false;
   resume: boolean;
   resumeWorker: number;
   readonly detached: boolean;
+  readonly once: boolean;
   /** Milliseconds for the wire; 0 is the service's default. */
   readonly timeoutMs: number;
   /** In milliseconds of performance.now(). */
@@ -105,6 +112,7 @@ export class PendingCall implements Call {
     this.resume = options.resume === true;
     this.resumeWorker = options.resumeWorker ?? 0;
     this.detached = options.detached === true;
+    this.once = options.once === true;
     this.tag = options.tag;
   }
 
@@ -120,6 +128,10 @@ export class PendingCall implements Call {
 
   cancel(): void {
     this.#keeper.cancel(this);
+  }
+
+  resend(): void {
+    this.#keeper.resend(this);
   }
 
   /** Takes the invocation id from `source`. */

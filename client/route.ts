@@ -29,6 +29,8 @@ export interface SendOptions {
   readonly resumeWorker?: number;
   /** The runs go on when this client's session ends: for fire and forget, where nobody waits at a terminal. */
   readonly detached?: boolean;
+  /** Not more than one run for each time it is sent: the broker moves none that may have begun (it ends `no-worker`, TFS_WORKER_LOST). */
+  readonly once?: boolean;
   /** Output bytes that a run may send before more is granted. */
   readonly creditBytes?: number;
   /** The sender grants credit by `call.grant`; otherwise it is granted as output is delivered. */

@@ -68,7 +68,7 @@ export class Session implements UplinkEvents {
     const { outbox } = this.uplink;
     const { route, payload } = call;
     if (!this.#announced.has(route.number)) this.#announce(route);
-    const flags = (call.resume ? RecordFlag.resume : 0) | (call.detached ? RecordFlag.detached : 0);
+    const flags = (call.resume ? RecordFlag.resume : 0) | (call.detached ? RecordFlag.detached : 0) | (call.once ? RecordFlag.once : 0);
     const at = outbox.reserve(RecordType.request, flags, Layout.request.payload + payload.length);
     const { buffer } = outbox;
     buffer.writeUInt32LE(call.number, at + Layout.request.call);

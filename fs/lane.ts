@@ -127,7 +127,10 @@ export class Lane {
     if (this.#stopped && outcome.verdict === 'cancelled') return;
     // Cancelled without a worker's word: our own client ended, and another one follows.
     const cut = outcome.error === 'TFS_BROKER_LOST' || (outcome.verdict === 'cancelled' && outcome.runs === 0);
-    if (cut || (outcome.error !== null && RETRIED.has(outcome.error))) {
+    // A run that failed was begun, whatever its error says.
+    const untaken = outcome.error !== null && RETRIED.has(outcome.error) && outcome.verdict !== 'failed';
+    // No worker: none that ended it, and another one may.
+    if (cut || untaken || outcome.verdict === 'no-worker') {
       this.#context.recorder.discard(flight);
       if (cut) message.resume = true;
       this.#hold(message, outcome.detail === '' ? outcome.verdict : `${outcome.detail} (${outcome.verdict})`);

@@ -5,7 +5,7 @@
 create function triggerfs.queue_claim(items uuid[], by_dispatcher uuid)
   returns table (id uuid, action text, attempt integer, invocation_id uuid, resume_worker integer, team_id integer, team text, source text,
     caller text, service text, plugin text, args jsonb, trigger_id integer, schedule_id integer, timeout_ms integer, payload bytea,
-    sealed boolean, retries_left integer, retried integer, waits integer, backoff_ms integer, accepted_at timestamptz, due_at timestamptz,
+    sealed boolean, retries_left integer, retried integer, waits integer, losses integer, backoff_ms integer, accepted_at timestamptz, due_at timestamptz,
     expires_at timestamptz, cancel_requested boolean, on_success jsonb, on_failure jsonb, depth integer)
   language plpgsql security definer set search_path = triggerfs, pg_temp as $$
 #variable_conflict use_column
@@ -68,7 +68,11 @@ begin
             else (select o.id from triggerfs.teams o where lower(o.name) = lower(split_part(t.service, '/', 1))) end
         order by a.attempt desc limit 1) end,
     t.team_id, n.name, t.source, t.caller, t.service, t.plugin, t.args, t.trigger_id, t.schedule_id, t.timeout_ms, t.payload, t.sealed,
-    (t.retries - t.retried)::integer, t.retried::integer, t.waits::integer, t.backoff_ms, t.accepted_at::timestamptz, t.due_at::timestamptz,
+    (t.retries - t.retried)::integer, t.retried::integer, t.waits::integer,
+    -- Workers that were lost with it, perhaps before they began.
+    case when t.attempt = 0 then 0 else (select count(*)::integer from triggerfs.queue_attempts a
+      where a.item_id = t.id and a.verdict = 'no-worker' and a.error = 'TFS_WORKER_LOST') end,
+    t.backoff_ms, t.accepted_at::timestamptz, t.due_at::timestamptz,
     t.expires_at::timestamptz, t.cancel_requested, t.on_success, t.on_failure, t.depth::integer
   from taken t join decided d on d.id = t.id left join begun b on b.id = t.id left join triggerfs.teams n on n.id = t.team_id
   where d.action <> 'gone';
@@ -144,9 +148,10 @@ begin
         late = g.id not in (select c.id from changed c)
       from given g where a.item_id = g.id and a.attempt = g.attempt and a.ended_at is null
   ), forgotten as (
-    -- An item that waits for a worker is tried again and again: the newest of these attempts are enough.
+    -- An item that waits for a worker is tried again and again: the newest of these attempts are enough. What a worker may have begun stays.
     delete from triggerfs.queue_attempts a using changed c, given g
       where a.item_id = c.id and g.id = c.id and c.hold and a.attempt < g.attempt - 10 and a.verdict in ('no-worker', 'busy')
+        and a.error is distinct from 'TFS_WORKER_LOST'
   ), unneeded as (
     delete from pgboss.job j using changed c where j.name = 'invocations' and j.id = c.id
   )
@@ -185,6 +190,19 @@ create function triggerfs.queue_started(items uuid[], attempts integer[], worker
     from unnest(items, attempts, workers) g (item, attempt, worker) where a.item_id = g.item and a.attempt = g.attempt and a.ended_at is null
 $$;
 
+-- Notes that the requests of attempts go out once more (`sent`: how often then), before they do. Returns the items of which that is still
+-- the newest attempt; the others are not sent.
+create function triggerfs.queue_resent(items uuid[], attempts integer[], sent integer[]) returns table (id uuid)
+  language sql security definer set search_path = triggerfs, pg_temp as $$
+  with newest as materialized (
+    select i.id, i.attempt, g.sent from unnest(items, attempts, sent) g (item, attempt, sent)
+      join triggerfs.queue_items i on i.id = g.item and i.attempt = g.attempt and i.state = 'running'
+      order by i.id for share of i
+  )
+  update triggerfs.queue_attempts a set sends = greatest(a.sends, least(n.sent, 30000))
+    from newest n where a.item_id = n.id and a.attempt = n.attempt and a.ended_at is null returning a.item_id
+$$;
+
 -- Seals payloads that came in clear; an item that has ended in the meantime gets nothing back.
 create or replace function triggerfs.queue_seal(items uuid[], payloads bytea[]) returns void
   language sql security definer set search_path = triggerfs, pg_temp as $$
@@ -200,4 +218,5 @@ $$;
 
 revoke execute on all functions in schema triggerfs from public;
 grant execute on function triggerfs.queue_claim(uuid[], uuid), triggerfs.queue_release(integer, text), triggerfs.queue_settle(jsonb, bytea[]),
-  triggerfs.queue_started(uuid[], integer[], text[]), triggerfs.queue_seal(uuid[], bytea[]), triggerfs.queue_cancelled(uuid) to triggerfs_jobs;
+  triggerfs.queue_started(uuid[], integer[], text[]), triggerfs.queue_resent(uuid[], integer[], integer[]),
+  triggerfs.queue_seal(uuid[], bytea[]), triggerfs.queue_cancelled(uuid) to triggerfs_jobs;

@@ -55,6 +55,8 @@ export const RecordFlag = Object.freeze({
   resume: 0x01,
   /** REQUEST: the runs go on when the caller's session ends (fire and forget). */
   detached: 0x02,
+  /** REQUEST: at most one worker may begin a run of it; when that one is lost, the caller decides what follows, not the broker. */
+  once: 0x04,
   /** CANCEL: the deadline passed (instead of the caller giving up). */
   timeout: 0x01,
 });

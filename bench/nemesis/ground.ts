@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, statSync } from 'node:fs';
 import { chmod, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,6 +20,16 @@ import { DatabaseVictim, ProgramVictim, type Victim } from './victim.ts';
 
 const SERVICE = 'nemesis';
 const TEAM = 'nemesis';
+const FILES_SERVICE = 'nemesis-files';
+const DIRECTORY = '/nemesis';
+const TRIGGER = 'note';
+const CONCURRENCY = 64;
+/** Of a key and its newline, about. */
+const LINE_BYTES = 7;
+const PLUGINS = join(import.meta.dirname, '..', 'plugins');
+
+/** What is run: it appends the payload to a file, and answers a while later. */
+export const PLUGIN = 'note';
 
 /** A whole triggerFS in processes of its own, each of which may be killed. */
 export class Ground {
@@ -29,6 +39,10 @@ export class Ground {
   readonly service: string = SERVICE;
   readonly victims: readonly Victim[];
   readonly teamId: number;
+  /** Arguments of the plugin. */
+  readonly args: Readonly<Record<string, string>>;
+  /** Path of the trigger file; null without a mount. */
+  readonly trigger: string | null;
   readonly #content: Content;
   readonly #ports: readonly number[];
   readonly #lifecycle: Lifecycle;
@@ -37,7 +51,15 @@ export class Ground {
   private constructor(
     folder: string,
     databaseUrl: string,
-    parts: { victims: readonly Victim[]; teamId: number; content: Content; ports: readonly number[]; lifecycle: Lifecycle },
+    parts: {
+      victims: readonly Victim[];
+      teamId: number;
+      content: Content;
+      ports: readonly number[];
+      lifecycle: Lifecycle;
+      args: Readonly<Record<string, string>>;
+      mounted: boolean;
+    },
   ) {
     this.folder = folder;
     this.databaseUrl = databaseUrl;
@@ -47,6 +69,8 @@ export class Ground {
     this.#content = parts.content;
     this.#ports = parts.ports;
     this.#lifecycle = parts.lifecycle;
+    this.args = parts.args;
+    this.trigger = parts.mounted ? join(mountOf(folder), DIRECTORY, TRIGGER) : null;
   }
 
   /** Starts everything; `stop` ends and removes it. */
@@ -64,12 +88,16 @@ export class Ground {
       const content = await Content.create(url, TEAM);
       const names = Array.from({ length: settings.workers }, (_, n) => `nemesis${n + 1}`);
       const logins = await content.service(SERVICE, names);
+      // Nobody but the broker can ask for a run once more that a trigger file has asked for.
+      await content.alsoServe(FILES_SERVICE, names, 'always');
+      const args = { path: outputOf(folder), ms: String(settings.answerMs) };
+      await content.trigger(FILES_SERVICE, { directory: DIRECTORY, name: TRIGGER, plugin: PLUGIN, args });
       await content.close();
       const ports = await Promise.all(Array.from({ length: settings.planes }, () => freePort()));
       const programs = [...planes(folder, url, ports), ...brokers(folder, url, settings.brokers), ...workers(folder, ports, logins)];
       if (settings.mount) {
         // What a killed mount left behind.
-        lifecycle.add('mount', () => detach(join(folder, 'mount'), true).catch(() => undefined));
+        lifecycle.add('mount', () => detach(mountOf(folder), true).catch(() => undefined));
         programs.push(mount(folder, ports, content));
       }
       for (const program of programs) {
@@ -78,7 +106,7 @@ export class Ground {
       }
       const pid = (): number => Number.parseInt(readFileSync(join(dataDir, 'data', 'postmaster.pid'), 'utf8'), 10);
       const victims = [...programs, new DatabaseVictim(postgres, pid)];
-      return new Ground(folder, url, { victims, teamId: await teamOf(url), content, ports, lifecycle });
+      return new Ground(folder, url, { victims, teamId: await teamOf(url), content, ports, lifecycle, args, mounted: settings.mount });
     } catch (error) {
       await lifecycle.stop();
       throw error;
@@ -87,12 +115,7 @@ export class Ground {
 
   /** File that the plugin appends to. */
   get output(): string {
-    return join(this.folder, 'executed');
-  }
-
-  /** Arguments of the plugin. */
-  get args(): Readonly<Record<string, string>> {
-    return { path: this.output };
+    return outputOf(this.folder);
   }
 
   /** Address of one of the control-planes, in turn. */
@@ -108,9 +131,15 @@ export class Ground {
 
   /** What the plugin has appended, line by line. */
   executed(): string[] {
+    if (!existsSync(this.output)) return [];
     return readFileSync(this.output, 'utf8')
       .split('\n')
       .filter((line) => line !== '');
+  }
+
+  /** How many lines that are, about: from the size of the file. */
+  executions(): number {
+    return (statSync(this.output, { throwIfNoEntry: false })?.size ?? 0) / LINE_BYTES;
   }
 
   /** Items that have not ended. */
@@ -121,11 +150,40 @@ export class Ground {
     return rows[0]?.count ?? 0;
   }
 
-  /** All items with their attempts. */
+  /** All items with how often they were sent. */
   ledger(): Promise<LedgerRow[]> {
     return this.#query<LedgerRow>(
-      `select i.idempotency_key as key, i.state, coalesce(sum(a.sends), 0)::integer as sends, count(a.*) filter (where a.ended_at is null)::integer as open
+      `select i.idempotency_key as key, i.state, coalesce(sum(a.sends), 0)::integer as sends
        from triggerfs.queue_items i left join triggerfs.queue_attempts a on a.item_id = i.id group by i.id`,
+    );
+  }
+
+  /** What the database knows of the items with these keys, a JSON object for each. */
+  async stories(keys: readonly string[]): Promise<string[]> {
+    const rows = await this.#query<{ story: string }>(
+      `select jsonb_build_object('key', i.idempotency_key, 'id', i.id, 'state', i.state, 'error', i.error, 'attempts', (
+         select jsonb_agg(to_jsonb(a) - 'item_id' - 'team_id' order by a.attempt) from triggerfs.queue_attempts a where a.item_id = i.id))::text as story
+       from triggerfs.queue_items i where i.idempotency_key = any($1)`,
+      [keys],
+    );
+    return rows.map(({ story }) => story);
+  }
+
+  async story(): Promise<unknown> {
+    return this.#query(
+      `select i.idempotency_key as key, i.state, to_jsonb(array(select to_jsonb(a) from triggerfs.queue_attempts a where a.item_id = i.id order by attempt)) as attempts from triggerfs.queue_items i where i.attempt > 1 or (select sum(sends) from triggerfs.queue_attempts a where a.item_id = i.id) > 1 or i.idempotency_key in (select unnest($1::text[]))`.replace(
+        '$1',
+        `'{${[
+          ...new Set(
+            this.executed().filter(
+              (
+                (seen) => (k: string) =>
+                  seen.has(k) || !seen.add(k)
+              )(new Set<string>()),
+            ),
+          ),
+        ].join(',')}}'`,
+      ),
     );
   }
 
@@ -134,12 +192,12 @@ export class Ground {
     await this.#lifecycle.stop();
   }
 
-  async #query<T extends pg.QueryResultRow>(sql: string): Promise<T[]> {
+  async #query<T extends pg.QueryResultRow>(sql: string, values: unknown[] = []): Promise<T[]> {
     const client = new pg.Client({ connectionString: this.databaseUrl, connectionTimeoutMillis: 5_000 });
     client.on('error', () => undefined);
     try {
       await client.connect();
-      return (await client.query<T>(sql)).rows;
+      return (await client.query<T>(sql, values)).rows;
     } finally {
       await client.end().catch(() => undefined);
     }
@@ -148,6 +206,14 @@ export class Ground {
 
 function masterKeyOf(folder: string): string {
   return join(folder, 'master.key');
+}
+
+function outputOf(folder: string): string {
+  return join(folder, 'executed');
+}
+
+function mountOf(folder: string): string {
+  return join(folder, 'mount');
 }
 
 function program(
@@ -181,7 +247,8 @@ function brokers(folder: string, url: string, count: number): ProgramVictim[] {
 function workers(folder: string, ports: readonly number[], logins: readonly WorkerLogin[]): ProgramVictim[] {
   return logins.map(({ identity, token }, n) => {
     const api = `http://127.0.0.1:${ports[n % ports.length]}`;
-    const sections = { main: { api, team: TEAM }, workers: { concurrency: 16 }, [`workers.${TEAM}.${identity}`]: { token } };
+    const workers = { concurrency: CONCURRENCY, pluginspath: PLUGINS };
+    const sections = { main: { api, team: TEAM }, workers, [`workers.${TEAM}.${identity}`]: { token } };
     const config = writeToml(join(folder, `${identity}.toml`), sections);
     return program('worker', identity, 'worker-agent', ['-config', config, '-identity', identity], folder);
   });
@@ -191,7 +258,7 @@ function mount(folder: string, [port]: readonly number[], content: Content): Pro
   const { team, identity, secret } = content.account;
   const sections = {
     main: { api: `http://127.0.0.1:${port}`, team, identity, secret },
-    triggerfs: { mountpoint: join(folder, 'mount'), spool: join(folder, 'spool') },
+    triggerfs: { mountpoint: mountOf(folder), spool: join(folder, 'spool') },
   };
   const config = writeToml(join(folder, 'fs.toml'), sections);
   // The mounting process itself, as triggerfs-server runs it: a supervisor that is killed would leave it behind.

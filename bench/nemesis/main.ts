@@ -23,7 +23,7 @@ export async function main(argv: readonly string[]): Promise<void> {
 }
 
 function formatReport(report: NemesisReport): string {
-  const { kills, accepted, executed, duplicates, drainedS, seed } = report;
+  const { kills, accepted, written, executed, stories, duplicates, drainedS, seed } = report;
   const killed = Object.entries(kills).map(([kind, count]) => `${count} ${kind}`);
   const found = (['lost', 'foreign', 'unfinished', 'hidden', 'excessive'] as const).map((name) => {
     const some = report[name].slice(0, 10).join(' ');
@@ -32,9 +32,10 @@ function formatReport(report: NemesisReport): string {
   return [
     `seed        ${seed}\n`,
     `killed      ${killed.join(', ')}\n`,
-    `accepted    ${accepted}\n`,
+    `accepted    ${accepted}, ${written} of them by trigger files\n`,
     `executed    ${executed}, ${duplicates} of them again, each visible as an attempt unless it is hidden\n`,
     ...found,
     `drained     ${drainedS} s after the last kill\n`,
+    ...stories.map((story) => `${story}\n`),
   ].join('');
 }

@@ -10,7 +10,13 @@ export const OPTIONS = {
   planes: { kind: 'value', value: 'N', doc: 'Control-planes; default 2.' },
   brokers: { kind: 'value', value: 'N', doc: 'Brokers; default 2.' },
   workers: { kind: 'value', value: 'N', doc: 'Workers; default 2.' },
-  mount: { kind: 'flag', doc: 'Also mount the trigger files, and kill the mount.' },
+  victims: {
+    kind: 'value',
+    value: 'KINDS',
+    doc: 'What is killed, separated by commas; default control-plane,broker,worker,fs,postgresql.',
+  },
+  nomount: { kind: 'flag', doc: 'Leave out the mount, where there is no FUSE.' },
+  answer: { kind: 'value', value: 'MS', doc: 'How long a run lasts after its effect, in milliseconds; default 30.' },
   drain: { kind: 'value', value: 'S', doc: 'Seconds for what is open after the last kill; default 300.' },
   json: { kind: 'flag', doc: 'Print one JSON object.' },
   help: { kind: 'flag', doc: 'Show this help.' },
@@ -26,6 +32,10 @@ export interface NemesisSettings {
   readonly brokers: number;
   readonly workers: number;
   readonly mount: boolean;
+  /** Kinds that are killed; null for all. */
+  readonly victims: readonly string[] | null;
+  /** A run's effect is there so long before its end. */
+  readonly answerMs: number;
   readonly drainMs: number;
 }
 
@@ -40,7 +50,9 @@ export function readSettings(argv: readonly string[]): NemesisSettings & { reado
     planes: number('planes', options.planes, 2),
     brokers: number('brokers', options.brokers, 2),
     workers: number('workers', options.workers, 2),
-    mount: options.mount === true,
+    mount: options.nomount !== true,
+    victims: options.victims?.split(',') ?? null,
+    answerMs: number('answer', options.answer, 30),
     drainMs: number('drain', options.drain, 300) * 1000,
     json: options.json === true,
     help: options.help === true,

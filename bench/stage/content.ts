@@ -70,6 +70,18 @@ export class Content {
     return logins;
   }
 
+  /** Makes one more service for workers that there are, with its history off. */
+  async alsoServe(name: string, workers: readonly string[], failover: 'unstarted' | 'always'): Promise<void> {
+    await this.#client.query(
+      `with made as (
+         insert into triggerfs.services (team_id, owner_id, name, history, failover) values ($1, $2, $3, 'off', $4) returning id
+       )
+       insert into triggerfs.service_members (team_id, service_id, worker_id)
+         select $1, made.id, w.id from made, triggerfs.workers w where w.team_id = $1 and w.identity = any($5)`,
+      [this.#team, this.#user, name, failover, workers],
+    );
+  }
+
   /** Makes a trigger file in a directory of the root. */
   async trigger(service: string, { directory, name, plugin, args }: TriggerRule): Promise<void> {
     await this.#client.query(

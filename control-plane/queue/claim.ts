@@ -28,6 +28,8 @@ export interface Claim {
   readonly retries_left: number;
   readonly retried: number;
   readonly waits: number;
+  /** Attempts whose worker was lost with them, perhaps before they began. */
+  readonly losses: number;
   readonly backoff_ms: number;
   readonly accepted_at: Date;
   readonly due_at: Date;

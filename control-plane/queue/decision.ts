@@ -18,6 +18,9 @@ export interface Decision {
   readonly uncertain: boolean;
 }
 
+/** How often an item may take its worker with it before that counts as a failure, and the pause after the first time. */
+const MAX_LOSSES = 16;
+const LOSS_MS = 50;
 const MIN_HOLD_MS = 500;
 const MAX_HOLD_MS = 15_000;
 /** Brokers hear of a new service within seconds. */
@@ -40,15 +43,24 @@ const RETRIED: ReadonlySet<VerdictName> = new Set(['failed', 'timeout', 'worker-
 /** Decides what follows an attempt's outcome. `random`: 0 to 1, for the jitter. */
 export function decide(claim: Claim, outcome: Outcome, now: number, random: () => number): Decision {
   const { verdict, error } = outcome;
+  // What an earlier attempt began is still not known when this one reached nobody.
+  const resumed = claim.action === 'resume';
   if (verdict === 'ok') return end('done');
   if (verdict === 'cancelled') return end('cancelled');
-  // What waited in a broker's queue for too long was never started.
-  if (verdict === 'expired' || (error !== null && WAITS.has(error))) return wait(claim, false, random);
+  // What waited in a broker's queue for too long was never started. A run that failed was, whatever its error says.
+  if (verdict === 'expired' || (verdict !== 'failed' && error !== null && WAITS.has(error))) return wait(claim, resumed, random);
   if (error === 'TFS_BROKER_LOST') return wait(claim, true, random);
-  if (error !== null && NEWS.has(error) && now - claim.accepted_at.getTime() < NEWS_MS) return wait(claim, false, random);
-  if (!RETRIED.has(verdict) || claim.retries_left <= 0) return end('dead');
-  const ceiling = Math.min(QUEUE_LIMITS.maxBackoffMs, claim.backoff_ms * 2 ** Math.min(claim.retried, 30));
-  return { state: 'queued', delayMs: Math.round(ceiling * (0.5 + random() / 2)), retried: true, hold: false, uncertain: false };
+  // A worker was lost that perhaps had not begun: another one gets it, as an attempt of its own.
+  const moved = verdict === 'no-worker' && error === 'TFS_WORKER_LOST';
+  if (moved && claim.losses < MAX_LOSSES) return again(LOSS_MS * 2 ** claim.losses, false, random);
+  if (error !== null && NEWS.has(error) && now - claim.accepted_at.getTime() < NEWS_MS) return wait(claim, resumed, random);
+  if (!(moved || RETRIED.has(verdict)) || claim.retries_left <= 0) return end('dead');
+  return again(Math.min(QUEUE_LIMITS.maxBackoffMs, claim.backoff_ms * 2 ** Math.min(claim.retried, 30)), true, random);
+}
+
+/** Another attempt, after half to all of a time. */
+function again(ceilingMs: number, retried: boolean, random: () => number): Decision {
+  return { state: 'queued', delayMs: Math.round(ceilingMs * (0.5 + random() / 2)), retried, hold: false, uncertain: false };
 }
 
 function end(state: Decision['state']): Decision {
@@ -57,5 +69,5 @@ function end(state: Decision['state']): Decision {
 
 function wait(claim: Claim, uncertain: boolean, random: () => number): Decision {
   const ceiling = Math.min(MAX_HOLD_MS, MIN_HOLD_MS * 2 ** Math.min(claim.waits, 10));
-  return { state: 'queued', delayMs: Math.round(ceiling * (0.5 + random() / 2)), retried: false, hold: true, uncertain };
+  return { ...again(ceiling, false, random), hold: true, uncertain };
 }

@@ -15,6 +15,7 @@ import type { Claim } from './claim.ts';
 import { decide } from './decision.ts';
 import type { Job, JobQueue } from './job-queue.ts';
 import type { QueueMetrics } from './queue-metrics.ts';
+import { Resends } from './resends.ts';
 import { RunningItem } from './running-item.ts';
 import { Settler } from './settler.ts';
 import type { TeamSession } from './team-session.ts';
@@ -48,7 +49,9 @@ export interface DispatcherOptions {
  *
  *   new ──start──▶ fetching ──stop──▶ stopped
  *
- * fetching: at most 1000 items are at brokers; their requests are detached, so that they outlive this process.
+ * fetching: at most 1000 items are at brokers; their requests are detached, so that they outlive this process. Each time that one
+ * goes out was noted before, as an attempt or as a further send of it, and a broker has at most one worker begin with it: what is
+ * executed can be seen, whoever dies.
  * stopped: leases are given back; whoever takes one next asks for the same invocation and gets its answer.
  */
 export class Dispatcher {
@@ -57,6 +60,7 @@ export class Dispatcher {
   readonly running = new Map<string, RunningItem>();
   readonly #options: DispatcherOptions;
   readonly #settler: Settler;
+  readonly #resends: Resends;
   readonly #pause = new Backoff(200, 5_000);
   #state: 'new' | 'fetching' | 'stopped' = 'new';
   #loop: Promise<void> | null = null;
@@ -67,6 +71,7 @@ export class Dispatcher {
   constructor(options: DispatcherOptions) {
     this.#options = options;
     const { database, keys, log } = options;
+    this.#resends = new Resends({ database, log });
     this.#settler = new Settler({ database, keys, log, settled: (item, state) => this.#settled(item, state) });
   }
 
@@ -91,6 +96,7 @@ export class Dispatcher {
   /** Writes what has ended and leaves the rest to others. */
   async stop(): Promise<void> {
     this.#state = 'stopped';
+    this.#resends.stop();
     this.nudge();
     await this.#loop;
     await this.#settler.stop();
@@ -160,6 +166,8 @@ export class Dispatcher {
       // The lease was lost, for example with the database, and came back: what is on its way goes on as the newer attempt.
       known.claim = claim;
       known.job = job;
+      // It may have been held because that attempt was overtaken.
+      if (known.call?.held === true) this.#resends.add(known);
       return;
     }
     const item = new RunningItem(claim, job);
@@ -197,6 +205,7 @@ export class Dispatcher {
       },
       output: (_call: unknown, data: Buffer, stderr: boolean) => collector.output(data, stderr),
       verdict: (_call: unknown, verdict: Parameters<typeof collector.verdict>[0]) => collector.verdict(verdict),
+      lost: () => this.#resends.add(item),
       done: (_call: unknown, outcome: Outcome) => {
         this.#options.sessions.release(session);
         this.#end(item, outcome);
@@ -205,6 +214,7 @@ export class Dispatcher {
     return session.route(ruleOf(claim)).send(payload, handlers, {
       invocation: parseInvocationId(claim.invocation_id) as Buffer,
       detached: true,
+      once: true,
       resume: claim.action === 'resume',
       resumeWorker: claim.resume_worker ?? 0,
       timeoutMs: claim.timeout_ms ?? 0,

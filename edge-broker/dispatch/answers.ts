@@ -1,7 +1,7 @@
 import { algorithmNumber } from '../../protocol/algorithms.ts';
 import { ERRORS, type ErrorCode } from '../../protocol/errors.ts';
 import { Layout, RecordFlag, RecordType } from '../../protocol/records.ts';
-import type { VerdictNumber } from '../../protocol/verdicts.ts';
+import { Verdict, type VerdictNumber } from '../../protocol/verdicts.ts';
 import type { Session } from '../session/session.ts';
 import type { Invocation } from './invocation.ts';
 
@@ -11,6 +11,11 @@ export interface BrokerVerdict {
   readonly error: ErrorCode | null;
   /** What happened, for people. */
   readonly detail: string;
+}
+
+/** A worker was lost that may have begun, and the service or the request lets the caller ask for another run. */
+export function askAgain(detail: string): BrokerVerdict {
+  return { verdict: Verdict.noWorker, error: 'TFS_WORKER_LOST', detail };
 }
 
 /** A worker as the manifest names it; id 0 means that it is not chosen yet. */

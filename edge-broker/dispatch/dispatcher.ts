@@ -7,7 +7,7 @@ import type { Directory } from '../directory/directory.ts';
 import { timeoutOf } from '../directory/directory.ts';
 import type { Recorder } from '../history/recorder.ts';
 import type { Session } from '../session/session.ts';
-import { type BrokerVerdict, writeVerdict } from './answers.ts';
+import { askAgain, type BrokerVerdict, writeVerdict } from './answers.ts';
 import { CreditGate } from './credit-gate.ts';
 import { Invocation, type Run } from './invocation.ts';
 import { Placement } from './placement.ts';
@@ -107,6 +107,7 @@ export class Dispatcher {
       timeoutMs: timeoutOf(target.service.config, batch.readUInt32LE(start + Layout.request.timeoutMs)),
       detached: (flags & RecordFlag.detached) !== 0,
       resumed: (flags & RecordFlag.resume) !== 0,
+      once: (flags & RecordFlag.once) !== 0,
     });
     invocation.deadline = this.#now + limitOf(invocation);
     if (target.history !== null) invocation.record = this.#recorder.accepted(invocation, target.history);
@@ -193,9 +194,14 @@ export class Dispatcher {
         this.#finish(run, CANCELLED);
         continue;
       }
-      const mayMove = !run.started || run.invocation.service.config.failover === 'always';
-      if (mayMove && this.#placement.move(run, 'the worker was lost')) continue;
-      this.#finish(run, lostVerdict(run, worker.identity));
+      const { once, service } = run.invocation;
+      const mayMove = !run.started || service.config.failover === 'always';
+      if (mayMove && !once && this.#placement.move(run, 'the worker was lost')) continue;
+      const lost = `worker ${worker.identity} was lost`;
+      this.#finish(
+        run,
+        mayMove && (once || run.started) ? askAgain(`${lost} with the request, which it may have begun`) : lostVerdict(run, lost),
+      );
     }
     worker.release();
     this.#placement.pump();
@@ -346,11 +352,7 @@ function writeCancel(run: Run, flags: number): void {
   outbox.buffer.writeUInt32LE(run.number, at + Layout.cancel.call);
 }
 
-function lostVerdict(run: Run, identity: string): BrokerVerdict {
-  if (run.started) return { verdict: Verdict.workerLost, error: 'TFS_WORKER_LOST', detail: `worker ${identity} was lost during the run` };
-  return {
-    verdict: Verdict.noWorker,
-    error: 'TFS_NO_WORKER',
-    detail: `worker ${identity} was lost before the run started, and no other can take it`,
-  };
+function lostVerdict(run: Run, lost: string): BrokerVerdict {
+  if (run.started) return { verdict: Verdict.workerLost, error: 'TFS_WORKER_LOST', detail: `${lost} during the run` };
+  return { verdict: Verdict.noWorker, error: 'TFS_NO_WORKER', detail: `${lost} before the run started, and no other can take it` };
 }

@@ -29,6 +29,8 @@ export class Invocation {
   readonly detached: boolean;
   /** The request has been sent before: workers may know it. */
   readonly resumed: boolean;
+  /** A run that may have begun is not moved: the caller has to know of each execution beforehand. */
+  readonly once: boolean;
   /** Runs that have no verdict yet. */
   readonly openRuns: Run[] = [];
   /** When everything must have ended, in milliseconds since 1970. */
@@ -53,6 +55,7 @@ export class Invocation {
     timeoutMs: number;
     detached: boolean;
     resumed: boolean;
+    once: boolean;
   }) {
     this.session = init.session;
     this.call = init.request.readUInt32LE(init.bodyStart + Layout.request.call);
@@ -64,6 +67,7 @@ export class Invocation {
     this.timeoutMs = init.timeoutMs;
     this.detached = init.detached;
     this.resumed = init.resumed;
+    this.once = init.once;
   }
 
   /** The invocation id; a view into the request. */

@@ -3,7 +3,7 @@ import { Layout, RecordType } from '../../protocol/records.ts';
 import { Verdict } from '../../protocol/verdicts.ts';
 import type { SlotTable } from '../../runtime/wire/slot-table.ts';
 import type { Recorder } from '../history/recorder.ts';
-import { type BrokerVerdict, writeManifest } from './answers.ts';
+import { askAgain, type BrokerVerdict, writeManifest } from './answers.ts';
 import type { CreditGate } from './credit-gate.ts';
 import { type Invocation, Run } from './invocation.ts';
 import { pick } from './round-robin.ts';
@@ -317,12 +317,9 @@ function waitedTooLong(run: Run): BrokerVerdict {
 }
 
 function awayVerdict(run: Run, resumed: boolean): BrokerVerdict {
-  const { name } = run.invocation.service.config;
-  if (resumed)
-    return {
-      verdict: Verdict.workerLost,
-      error: 'TFS_WORKER_LOST',
-      detail: `the worker of service ${name} that had the request did not come back`,
-    };
+  const { name, failover } = run.invocation.service.config;
+  const detail = `the worker of service ${name} that had the request did not come back`;
+  if (resumed && failover === 'always') return askAgain(detail);
+  if (resumed) return { verdict: Verdict.workerLost, error: 'TFS_WORKER_LOST', detail };
   return { verdict: Verdict.noWorker, error: 'TFS_NO_WORKER', detail: `the worker is not online for service ${name}` };
 }

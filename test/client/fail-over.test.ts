@@ -177,6 +177,55 @@ test('what the only broker turns away until the deadline was not lost', async (t
   assert.equal(broker.requests.length, 1);
 });
 
+test('what was begun and ended with its worker is not sent again', async (t) => {
+  const { client, primary, other } = await pair(t);
+  primary.onRequest = ({ peer, call }) => {
+    peer.manifest(call, [1]);
+    peer.result(call, { verdict: Verdict.failed, error: 'TFS_DRAINING', detail: 'this worker shut down before the run had ended' });
+  };
+  const outcome = await client.invoke({ ...RULE, payload: 'x' }).outcome;
+  assert.deepEqual([outcome.verdict, outcome.error], ['failed', 'TFS_DRAINING']);
+  assert.equal(other.requests.length, 0);
+});
+
+test('whoever wants to hear of losses decides when a call goes out again; what was turned away does not count', async (t) => {
+  const { client, primary, other } = await pair(t);
+  primary.onRequest = () => undefined;
+  const lost: [number, boolean][] = [];
+  const outcome = Promise.withResolvers<Outcome>();
+  const handlers = {
+    lost: (call: Call) => void lost.push([call.sends, call.held]),
+    done: (_call: Call, given: Outcome) => outcome.resolve(given),
+  };
+  const call = client.route(RULE).send(Buffer.from('x'), handlers, { once: true, timeoutMs: 20_000 });
+  await until(() => primary.requests.length === 1, { what: 'the request' });
+  assert.equal(primary.requests[0]?.once, true);
+  primary.kill();
+  await until(() => lost.length === 1, { what: 'the loss is told' });
+  assert.deepEqual(lost, [[1, true]]);
+  await client.invoke({ ...RULE, payload: 'free' }).outcome;
+  assert.deepEqual(
+    other.requests.map(({ payload }) => payload.toString()),
+    ['free'],
+  );
+  other.requests.length = 0;
+  other.onRequest = (request) => {
+    if (other.requests.length > 1) return echo(request);
+    request.peer.result(request.call, { verdict: Verdict.busy, error: 'TFS_DRAINING', worker: 0 });
+  };
+  call.resend();
+  assert.equal((await outcome.promise).verdict, 'ok');
+  assert.equal(call.held, false);
+  assert.deepEqual(
+    other.requests.map(({ resume, once }) => [resume, once]),
+    [
+      [true, true],
+      [true, true],
+    ],
+  );
+  assert.equal(call.sends, 2);
+});
+
 test('stopping ends a start that is still waiting', async (t) => {
   const [broker] = (await startBrokers(t, 1)) as [FakeBroker];
   broker.kill();

@@ -14,6 +14,7 @@ export interface FakeRequest {
   readonly timeoutMs: number;
   readonly credit: number;
   readonly resume: boolean;
+  readonly once: boolean;
   readonly resumeWorker: number;
   readonly payload: Buffer;
 }
@@ -271,6 +272,7 @@ export class FakeBroker {
       timeoutMs: batch.readUInt32LE(start + request.timeoutMs),
       credit: batch.readUInt32LE(start + request.credit),
       resume: (flags & RecordFlag.resume) !== 0,
+      once: (flags & RecordFlag.once) !== 0,
       resumeWorker: batch.readUInt32LE(start + request.resumeWorker),
       payload: Buffer.from(batch.subarray(start + request.payload, end)),
     };

@@ -6,7 +6,7 @@ import { OutputTail } from '../../control-plane/queue/output-tail.ts';
 import { requestHash } from '../../runtime/acceptance/new-item.ts';
 
 const NOW = Date.UTC(2026, 10, 21);
-const CLAIM = { retries_left: 0, retried: 0, waits: 0, backoff_ms: 1000, accepted_at: new Date(NOW - 60_000) } as Claim;
+const CLAIM = { retries_left: 0, retried: 0, waits: 0, losses: 0, backoff_ms: 1000, accepted_at: new Date(NOW - 60_000) } as Claim;
 const OUTCOME = { verdict: 'failed', exitCode: 1, runs: 1, error: null, detail: '' } as const;
 const full = (): number => 1;
 
@@ -27,6 +27,16 @@ test('what follows an attempt depends on its verdict', () => {
   assert.equal(state({}, { verdict: 'expired', error: 'TFS_EXPIRED' }), 'queued hold');
   // It may have run: the same invocation is asked for again.
   assert.equal(state({}, { verdict: 'worker-lost', error: 'TFS_BROKER_LOST' }), 'queued hold uncertain');
+  // What an earlier attempt began is asked for again although this one reached nobody.
+  assert.equal(state({ action: 'resume' }, { verdict: 'no-worker', error: 'TFS_NO_BROKER' }), 'queued hold uncertain');
+  // A worker that was lost before anybody heard that it had begun: another one, at no cost; but not for ever.
+  const lost = { verdict: 'no-worker', error: 'TFS_WORKER_LOST' } as const;
+  assert.equal(state({}, lost), 'queued');
+  assert.equal(state({ losses: 15 }, lost), 'queued');
+  assert.equal(state({ losses: 16 }, lost), 'dead');
+  assert.equal(state({ losses: 16, retries_left: 1 }, lost), 'queued retried');
+  // It was begun, and ended with a worker that shut down.
+  assert.equal(state({}, { verdict: 'failed', error: 'TFS_DRAINING' }), 'dead');
   assert.equal(state({ retries_left: 5 }, { verdict: 'denied', error: 'TFS_UNKNOWN_PLUGIN' }), 'dead');
   assert.equal(state({ retries_left: 5 }, { verdict: 'denied', error: 'TFS_UNKNOWN_SERVICE' }), 'dead');
   // A broker may not have heard yet of a service that was made a moment ago.

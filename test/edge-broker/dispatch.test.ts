@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import type { Client, InvokeRequest, RunVerdict } from '../../client/index.ts';
+import type { Call, Client, InvokeRequest, Outcome, RunVerdict } from '../../client/index.ts';
 import type { Broker } from '../../edge-broker/broker.ts';
 import { ERRORS } from '../../protocol/errors.ts';
 import { Verdict } from '../../protocol/verdicts.ts';
@@ -284,6 +284,54 @@ test('failover = always moves started runs too', async (t) => {
   const done = await answer;
   assert.equal(done.verdict, 'ok');
   assert.equal(done.runs[0]?.attempt, 1);
+});
+
+test('failover = always without another worker lets the caller ask again', async (t) => {
+  const { client, workers } = await stage(t, 1, { failover: 'always' }, { onTask: (task) => task.started() });
+  const answer = ask(client);
+  await until(() => workers[0]?.tasks.length === 1, { what: 'the task was handed over' });
+  workers[0]?.kill();
+  const { verdict, error, detail } = await answer;
+  assert.deepEqual([verdict, error], ['no-worker', 'TFS_WORKER_LOST']);
+  assert.match(detail, /worker1 was lost with the request, which it may have begun/);
+});
+
+for (const [failover, starts] of [['unstarted', false] as const, ['always', true] as const]) {
+  test(`a request that asks for one run only is not moved (failover = ${failover}), with its caller or without`, async (t) => {
+    const onTask: FakeWorkerOptions['onTask'] = (task) => (starts ? task.started() : undefined);
+    const { world, owner, broker, client, workers, people } = await stage(t, 2, { failover }, { onTask });
+    const route = { service: 'svc', plugin: 'echo' };
+    const outcome = Promise.withResolvers<Outcome>();
+    const done = { done: (_call: Call, given: Outcome): void => outcome.resolve(given) };
+    client.route(route).send(Buffer.from('mine'), done, { once: true, detached: true });
+    const gone = await world.client(owner, [broker]);
+    gone.route(route).send(Buffer.from('orphan'), { done: () => undefined }, { once: true, detached: true });
+    await until(() => workers.every((worker) => worker.tasks.length === 1), { what: 'each worker has one' });
+    await gone.stop();
+    await until(() => broker.dispatcher.openRuns === 2, { what: 'both runs go on' });
+    const [first, second] = workers as [FakeWorker, FakeWorker];
+    const loser = first.tasks[0]?.payload.toString() === 'mine' ? first : second;
+    loser.kill();
+    const { verdict, error } = await outcome.promise;
+    assert.deepEqual([verdict, error], ['no-worker', 'TFS_WORKER_LOST']);
+    const other = loser === first ? second : first;
+    await FakeWorker.connect(t, world, people[loser === first ? 0 : 1] as Person, [broker], { onTask });
+    other.kill();
+    await until(() => broker.dispatcher.openRuns === 0, { what: 'the orphan ends' });
+    assert.equal(first.tasks.length + second.tasks.length, 2);
+  });
+}
+
+test('a request that asks for one run only goes on when its worker has given it back', async (t) => {
+  const { client, workers } = await stage(t, 2, {}, { onTask: () => undefined });
+  const outcome = Promise.withResolvers<Outcome>();
+  const done = { done: (_call: Call, given: Outcome): void => outcome.resolve(given) };
+  client.route({ service: 'svc', plugin: 'echo' }).send(Buffer.from('x'), done, { once: true });
+  const holder = await until(() => workers.find((worker) => worker.tasks.length === 1), { what: 'the task was handed over' });
+  for (const worker of workers) if (worker !== holder) worker.onTask = (task) => task.result();
+  holder.announce(0);
+  holder.tasks[0]?.result(Verdict.busy, 0, ERRORS.TFS_DRAINING.number);
+  assert.equal((await outcome.promise).verdict, 'ok');
 });
 
 test('a worker that drains gives back what it has not started', async (t) => {

@@ -120,6 +120,18 @@ test('a failed run is an answer and is not sent again', async (t) => {
   assert.match(printed[1] as string, /^\d{4}\/\d\d\/\d\d \d\d:\d\d:\d\d \/demo\/x: failed \(exit code 3, 12\.3ms\)$/);
 });
 
+test('a worker that was lost with a message is no answer when another may run it; a run that failed with its worker is', async (t) => {
+  const { uplink, write } = setUp(t, { window: 1 });
+  write('a');
+  write('b');
+  await until(() => uplink.sends.length === 1, { what: 'a request' });
+  uplink.sends[0]?.done('no-worker', 'TFS_WORKER_LOST');
+  await until(() => uplink.sends.length === 2, { what: 'the same again' });
+  uplink.sends[1]?.done('failed', 'TFS_DRAINING');
+  await until(() => uplink.sends.length === 3, { what: 'the next' });
+  assert.deepEqual(uplink.texts, ['a', 'a', 'b']);
+});
+
 test('an answer without output is kept but not printed; a refusal says why', async (t) => {
   const { uplink, write, responses, printed } = setUp(t);
   write('quiet');

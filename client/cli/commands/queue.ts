@@ -69,9 +69,11 @@ async function showItem(call: Call): Promise<Answer> {
   const found = await call.connection.call<QueueView>({ method: 'GET', path: pathOf(call.values.queued), signal: call.signal });
   const { attempts, result, ...others } = found;
   const lines = recordLines(others);
-  for (const { attempt, worker, verdict, exitCode, startedAt, invocation, detail } of attempts) {
-    const end = verdict === null ? 'running' : `${verdict}, exit code ${exitCode ?? ''}`;
-    const where = worker === '' ? '' : ` on ${worker}`;
+  for (const { attempt, worker, verdict, exitCode, startedAt, invocation, detail, sends } of attempts) {
+    // Whoever had it was lost, or has lost its lease; whether it ran, nobody knows.
+    const open = found.state === 'running' && attempt === found.attempt ? 'running' : 'perhaps lost: its end is not known';
+    const end = verdict === null ? open : `${verdict}, exit code ${exitCode ?? ''}`;
+    const where = `${worker === '' ? '' : ` on ${worker}`}${sends > 1 ? `, sent ${sends} times` : ''}`;
     lines.push(
       `attempt ${attempt}${where} at ${shownTime(startedAt)}: ${end}${detail === '' ? '' : `: ${harmless(detail)}`} (${invocation})`,
     );

@@ -22,8 +22,10 @@ export class FakeSend {
       invocation: this.options.invocation as Buffer,
       tag: this.options.tag,
       sends: 1,
+      held: false,
       grant: () => undefined,
       cancel: () => undefined,
+      resend: () => undefined,
     };
   }
 
