@@ -8,6 +8,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { libfuseEnvironment } from '../../fs/libfuse.ts';
+import { Place } from '../../fs/private/place.ts';
 import { childEnvironment } from '../../runtime/environment.ts';
 import { until } from '../support/wait.ts';
 import { isMounted, noFuse, shell, World } from './support/mounted.ts';
@@ -119,6 +120,53 @@ test('a mount that a killed process left is cleaned up, even while someone sits 
   assert.deepEqual(await readdir(mounted.path('/demo')), ['x']);
   guest.kill('SIGKILL');
   await once(guest, 'exit');
+});
+
+test('the mount ends with its supervisor, whatever killed that', { skip: noFuse }, async (t) => {
+  const world = await World.create(t);
+  const mounted = await world.mount();
+  const [supervisor, daemon] = mounted.pids;
+  process.kill(supervisor, 'SIGKILL');
+  await until(() => !isMounted(mounted.mountpoint) && !existsSync(`/proc/${daemon}`), { what: 'mount and process are gone' });
+});
+
+test('SIGTERM right after the mounting process was killed leaves no dead mount', { skip: noFuse }, async (t) => {
+  const world = await World.create(t);
+  const mounted = await world.mount();
+  const [supervisor, daemon] = mounted.pids;
+  process.kill(daemon, 'SIGKILL');
+  process.kill(supervisor, 'SIGTERM');
+  await until(() => !existsSync(`/proc/${supervisor}`), { what: 'the end of the supervisor' });
+  assert.equal(isMounted(mounted.mountpoint), false);
+  assert.deepEqual(await readdir(mounted.mountpoint), []);
+});
+
+test('a parent with a channel that dies takes the mount with it, at any time', { skip: noFuse }, async (t) => {
+  const world = await World.create(t);
+  world.api.trigger('/demo/x');
+  const settings = `[main]\napi = "${world.api.url}"\nteam = "demo"\nidentity = "demo"\nsecret = "secret"\n`;
+  for (const when of ['at once', 'before it is ready', 'when it is ready']) {
+    const mountpoint = join(world.folder, when);
+    const bin = new URL('../../fs/bin.ts', import.meta.url).pathname;
+    const args = ['-config', '-', '-mountpoint', mountpoint, '-private', join(world.folder, 'private'), '-json'];
+    const child = spawn(process.execPath, [bin, ...args], { stdio: ['pipe', 'pipe', 'pipe', 'ipc'] });
+    child.stdin?.end(settings);
+    let printed = '';
+    const read = (data: Buffer): void => {
+      printed += String(data);
+    };
+    child.stdout?.on('data', read);
+    if (when === 'before it is ready') await until(() => isMounted(mountpoint) || printed.includes('login'), { what: 'it begins' });
+    if (when === 'when it is ready') await until(() => printed.includes('"ready"'), { what: 'it is ready' });
+    // A dead process neither reads nor is told anything.
+    child.stdout?.destroy();
+    child.stderr?.destroy();
+    child.disconnect();
+    await once(child, 'exit');
+    assert.equal(isMounted(mountpoint), false, when);
+    assert.equal(existsSync(mountpoint), false, when);
+  }
+  assert.deepEqual(Place.all(join(world.folder, 'private')), []);
 });
 
 test('a hung mount is cleaned up as well', { skip: noFuse }, async (t) => {
