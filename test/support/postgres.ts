@@ -3,6 +3,9 @@ import { after, type TestContext } from 'node:test';
 import pg from 'pg';
 import { databaseUrl, startCluster, TEMPLATE, type TestCluster } from './cluster.ts';
 
+/** Of bcrypt. */
+const LOWEST_COST = 4;
+
 let own: Promise<TestCluster> | null = null;
 const leftOver = new Map<string, string>();
 
@@ -20,9 +23,21 @@ async function clusterUrl(): Promise<string> {
   return (await own).url;
 }
 
-/** Makes a fresh migrated database for a test and returns its superuser address. It is dropped after the test. */
-export async function createDatabase(t: Pick<TestContext, 'after'>): Promise<string> {
-  return create(t, `template ${TEMPLATE}`);
+/**
+ * Makes a fresh migrated database for a test and returns its superuser address. It is dropped after the test.
+ * `cheapPasswords` is for whole systems, whose control-plane takes no other cost: a quarter of a second of CPU for each login.
+ */
+export async function createDatabase(t: Pick<TestContext, 'after'>, options: { cheapPasswords?: boolean } = {}): Promise<string> {
+  const url = await create(t, `template ${TEMPLATE}`);
+  if (options.cheapPasswords === true) {
+    await administer(url, async (client) => {
+      await client.query('alter function public.gen_salt(text, integer) rename to gen_salt_of_cost');
+      await client.query(
+        `create function public.gen_salt(method text, cost integer) returns text language sql as 'select public.gen_salt_of_cost(method, ${LOWEST_COST})'`,
+      );
+    });
+  }
+  return url;
 }
 
 /** Makes an empty database without our schema, for tests of migrations. */

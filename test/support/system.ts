@@ -51,7 +51,7 @@ export class System {
   /** Starts it; it ends with the test. */
   static async start(test: Pick<TestContext, 'after'>, options: SystemOptions): Promise<System> {
     const t = lastFirst(test);
-    const databaseUrl = options.databaseUrl ?? (await createDatabase(t));
+    const databaseUrl = options.databaseUrl ?? (await createDatabase(t, { cheapPasswords: true }));
     const folder = serverFolder(t);
     const mountpoint = options.mount ? join(folder, 'mnt') : 'none';
     const ports = ['--api-port', '0', '--broker-port', '0', '--gateway-port', '0'];
