@@ -51,13 +51,13 @@ create table triggerfs.invocations (
   primary key (id, day, team_id)
 ) partition by range (day);
 alter table triggerfs.invocations alter column payload set storage external;
-create index invocations_team on triggerfs.invocations (team_id, accepted_at desc, id);
+create index invocations_team on triggerfs.invocations (team_id, accepted_at desc);
 create index invocations_open on triggerfs.invocations (deadline_at) where verdict is null;
 
 -- Every list is newest first and names the team. What went well is the rule, so the index on the rest stays small.
-create index invocations_service on triggerfs.invocations (team_id, service, accepted_at desc, id);
-create index invocations_trigger on triggerfs.invocations (team_id, trigger_id, accepted_at desc, id) where trigger_id is not null;
-create index invocations_not_ok on triggerfs.invocations (team_id, accepted_at desc, id) where verdict is distinct from 'ok';
+create index invocations_service on triggerfs.invocations (team_id, service, accepted_at desc);
+create index invocations_trigger on triggerfs.invocations (team_id, trigger_id, accepted_at desc) where trigger_id is not null;
+create index invocations_not_ok on triggerfs.invocations (team_id, accepted_at desc) where verdict is distinct from 'ok';
 
 -- Costs writers nearly nothing, and finds the pages of an hour.
 create index invocations_ended on triggerfs.invocations using brin (ended_at) with (pages_per_range = 32);
@@ -70,6 +70,8 @@ create table triggerfs.runs (
   worker_id integer not null,
   identity text not null,
   attempt smallint not null,
+  -- When the broker that had it took the invocation: a worker's list is in this order.
+  accepted_at timestamptz(3) not null,
   verdict text,
   exit_code integer,
   signal smallint,
@@ -81,7 +83,7 @@ create table triggerfs.runs (
   output_bytes bigint not null default 0,
   primary key (invocation_id, worker_id, attempt, day, team_id)
 ) partition by range (day);
-create index runs_worker on triggerfs.runs (team_id, identity, day, invocation_id);
+create index runs_worker on triggerfs.runs (team_id, identity, accepted_at desc);
 
 -- The output of a run in blocks of up to 64 KiB, sealed; protocol/history-block.ts tells what is inside.
 create table triggerfs.outputs (

@@ -21,7 +21,8 @@ export interface Place {
 /** A list entry and where it is. */
 export interface HistoryRow extends HistoryItem {
   readonly day: string;
-  readonly acceptedMs: number;
+  /** The time that the list is ordered by, in milliseconds since 1970. */
+  readonly listedMs: number;
 }
 
 /** An invocation without its runs, and where it is. */
@@ -48,7 +49,7 @@ function summary(user: string, admin: string): string {
     array(select r.identity from triggerfs.runs r where r.team_id = i.team_id and r.day = i.day and r.invocation_id = i.id and r.identity <> ''
       group by r.identity order by min(r.started_at), min(r.worker_id)) as workers,
     ${iso('i.accepted_at')} as "acceptedAt", ${iso('i.ended_at')} as "endedAt", ${milliseconds('i.ended_at', 'i.accepted_at')} as "durationMs",
-    i.output_bytes::float8 as "outputBytes", extract(epoch from i.accepted_at)::float8 * 1000 as "acceptedMs"`;
+    i.output_bytes::float8 as "outputBytes"`;
 }
 
 /** A page of the team's history, newest first. @throws like `searchOf` */
@@ -58,16 +59,16 @@ export async function listHistory(
   query: HistoryQuery,
 ): Promise<{ items: HistoryRow[]; next: string | null }> {
   const limit = Number(query.limit ?? HISTORY_PAGE.default);
-  const found = await searchOf(tx, principal, query);
+  const { from, at, found } = await searchOf(tx, principal, query);
   const columns = summary(found.bind(principal.id), found.bind(isAdmin(principal)));
   const rows = await tx.rows<HistoryRow>(
-    `select ${columns} from triggerfs.invocations i where ${found.sql} order by i.accepted_at desc, i.id limit ${limit + 1}`,
+    `select ${columns}, extract(epoch from ${at})::float8 * 1000 as "listedMs" from ${from} where ${found.sql} order by ${at} desc, i.id limit ${limit + 1}`,
     found.values,
   );
   const items = rows.slice(0, limit);
   const last = items.at(-1);
   const more = rows.length > limit && last !== undefined;
-  return { items, next: more ? formatPageCursor({ acceptedAt: last.acceptedMs, id: last.id }) : null };
+  return { items, next: more ? formatPageCursor({ listedAt: last.listedMs, id: last.id }) : null };
 }
 
 /** An invocation of the team that the reader sees; undefined when there is none. */

@@ -118,6 +118,7 @@ export class RunRows {
     worker: new BinaryArray(int4),
     identity: new BinaryArray(text),
     attempt: new BinaryArray(int2),
+    accepted: new BinaryArray(timestamptz),
     verdict: new BinaryArray(text),
     exitCode: new BinaryArray(int4),
     signal: new BinaryArray(int2),
@@ -129,13 +130,13 @@ export class RunRows {
     output: new BinaryArray(int8),
   };
 
-  static readonly sql =
-    `insert into triggerfs.runs as r (day, invocation_id, team_id, worker_id, identity, attempt, verdict, exit_code, signal,
-      error, detail, started_at, ended_at, duration_us, output_bytes)
-    select * from unnest($1::date[], $2::uuid[], $3::integer[], $4::integer[], $5::text[], $6::smallint[], $7::text[], $8::integer[],
-      $9::smallint[], $10::text[], $11::text[], $12::timestamptz[], $13::timestamptz[], $14::bigint[], $15::bigint[])
+  static readonly sql = `insert into triggerfs.runs as r (day, invocation_id, team_id, worker_id, identity, attempt, accepted_at, verdict,
+      exit_code, signal, error, detail, started_at, ended_at, duration_us, output_bytes)
+    select * from unnest($1::date[], $2::uuid[], $3::integer[], $4::integer[], $5::text[], $6::smallint[], $7::timestamptz[], $8::text[],
+      $9::integer[], $10::smallint[], $11::text[], $12::text[], $13::timestamptz[], $14::timestamptz[], $15::bigint[], $16::bigint[])
     on conflict (invocation_id, worker_id, attempt, day, team_id) do update set
-      started_at = least(r.started_at, excluded.started_at), output_bytes = greatest(r.output_bytes, excluded.output_bytes),
+      accepted_at = least(r.accepted_at, excluded.accepted_at), started_at = least(r.started_at, excluded.started_at),
+      output_bytes = greatest(r.output_bytes, excluded.output_bytes),
       (verdict, exit_code, signal, error, detail, ended_at, duration_us) = (
         select n.verdict, n.exit_code, n.signal, n.error, n.detail, n.ended_at, n.duration_us
         from (values (true, excluded.verdict, excluded.exit_code, excluded.signal, excluded.error, excluded.detail, excluded.ended_at, excluded.duration_us),
@@ -158,6 +159,7 @@ export class RunRows {
     columns.worker.int4(record.workerId);
     columns.identity.text(record.identity);
     columns.attempt.int2(record.attempt);
+    columns.accepted.timestamptz(invocation.acceptedAt);
     textOrNull(columns.verdict, verdict?.verdict);
     orNull(columns.exitCode, verdict?.exitCode ?? null, 'int4');
     orNull(columns.signal, verdict?.signal ?? null, 'int2');

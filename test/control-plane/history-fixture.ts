@@ -105,16 +105,19 @@ export class HistoryWriter {
     return id;
   }
 
-  /** Adds a run. */
+  /** Adds a run. `takenAt`: when its broker took the invocation, if that is not when it was accepted. */
   async run(
     id: string,
     worker: { id: number; identity: string },
-    options: { verdict?: string | null; attempt?: number; startedAt?: Date; team?: string } = {},
+    options: { verdict?: string | null; attempt?: number; startedAt?: Date; takenAt?: Date; team?: string } = {},
   ): Promise<void> {
     const { verdict = 'ok', attempt = 1, startedAt = new Date() } = options;
     await this.#client.query(
-      `insert into triggerfs.runs (day, invocation_id, team_id, worker_id, identity, attempt, verdict, exit_code, signal, started_at, ended_at, duration_us)
-       values ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10, 1500)`,
+      `insert into triggerfs.runs (day, invocation_id, team_id, worker_id, identity, attempt, accepted_at, verdict, exit_code, signal,
+         started_at, ended_at, duration_us)
+       values ($1, $2, $3, $4, $5, $6,
+         coalesce($11, (select i.accepted_at from triggerfs.invocations i where i.id = $2 and i.day = $1 and i.team_id = $3), $9),
+         $7, $8, 0, $9, $10, 1500)`,
       [
         dayOf(id, startedAt),
         id,
@@ -126,6 +129,7 @@ export class HistoryWriter {
         verdict === null ? null : verdict === 'ok' ? 0 : 1,
         startedAt,
         verdict === null ? null : new Date(startedAt.getTime() + 10),
+        options.takenAt ?? null,
       ],
     );
   }

@@ -49,7 +49,7 @@ suite('words of history requests', () => {
   });
 
   test('cursors of pages come back as they were, and others are refused', () => {
-    const cursor = { acceptedAt: NOW.getTime(), id: '019ab2c0-0000-7000-8000-000000000001' };
+    const cursor = { listedAt: NOW.getTime(), id: '019ab2c0-0000-7000-8000-000000000001' };
     assert.deepEqual(readPageCursor(formatPageCursor(cursor)), cursor);
     for (const bad of ['x', Buffer.from('1.2').toString('base64url'), Buffer.from(`1;drop.${cursor.id}`).toString('base64url')]) {
       assert.throws(() => readPageCursor(bad), { code: 'TFS_BAD_REQUEST' });

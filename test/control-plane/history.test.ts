@@ -30,6 +30,17 @@ suite('history', () => {
     return answer.body as unknown as HistoryPage;
   }
 
+  /** Ids of all pages. */
+  async function listAll(query: string): Promise<string[]> {
+    const ids: string[] = [];
+    for (let next: string | null = ''; next !== null; ) {
+      const page: HistoryPage = await list(`${query}${next === '' ? '' : `&before=${next}`}`);
+      ids.push(...page.items.map(({ id }) => id));
+      next = page.next;
+    }
+    return ids;
+  }
+
   async function clear(): Promise<void> {
     await writer.sql('truncate triggerfs.invocations, triggerfs.runs, triggerfs.outputs');
   }
@@ -96,6 +107,36 @@ suite('history', () => {
     for (const bad of ['since=yesterday', 'limit=0', 'limit=1001', 'before=x', 'verdict=good', 'source=x', 'colour=red']) {
       assert.equal((await as('member', `GET /v1/history?${bad}`)).status, 400, bad);
     }
+  });
+
+  test('what a worker ran: page by page, each invocation once, also after retries and a fail-over', async () => {
+    await clear();
+    await writer.sql(`insert into triggerfs.workers (team_id, identity, token_hash) values ($1, 'W7', sha256('W7'))`, [
+      await writer.team('a'),
+    ]);
+    const now = Date.now();
+    const expected: string[] = [];
+    for (let n = 0; n < 12; n += 1) {
+      const acceptedAt = new Date(now - Math.floor(n / 3) * MINUTE);
+      const id = await writer.invocation({ acceptedAt });
+      await writer.run(id, { id: 8, identity: 'w8' });
+      if (n % 2 === 1) continue;
+      expected.push(id);
+      await writer.run(id, { id: 7, identity: 'W7' });
+      // Again on the same worker, or on one that was made anew under the same name.
+      if (n % 4 === 0) await writer.run(id, { id: n === 0 ? 9 : 7, identity: 'W7' }, { attempt: 2 });
+    }
+    // The second broker took it half a minute later.
+    const late = expected.at(-1) as string;
+    await writer.run(late, { id: 7, identity: 'W7' }, { attempt: 3, takenAt: new Date(now - 2.5 * MINUTE) });
+    await writer.run(await writer.invocation({ team: 'b' }), { id: 7, identity: 'W7' }, { team: 'b' });
+    for (const name of ['W7', 'w7']) {
+      assert.deepEqual((await listAll(`worker=${name}&limit=2`)).sort(), [...expected].sort());
+    }
+    const times = (await list('worker=W7')).items.map(({ acceptedAt }) => acceptedAt);
+    assert.deepEqual(times, [...times].sort().reverse());
+    assert.equal((await list('worker=W7&since=-90s')).items.length, 3);
+    assert.equal((await list('worker=W7&service=none')).items.length, 0);
   });
 
   test('an invocation tells its runs, its input and its place in the queue', async () => {

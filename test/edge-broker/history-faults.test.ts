@@ -269,8 +269,8 @@ test('what a lost broker left open is closed, what somebody still answers for is
            expected, accepted_at, taken_at)
          select (now() at time zone 'UTC')::date, triggerfs.uuid_v7(), $1, $2, $3, 'echo', 'roundrobin', 'client', 0, 1000,
            now() + $4::interval, 1, now() + $5::interval, now() + $5::interval returning day, id, team_id
-       ) insert into triggerfs.runs (day, invocation_id, team_id, worker_id, identity, attempt, started_at)
-       select day, id, team_id, 1, $3, 0, now() from i`,
+       ) insert into triggerfs.runs (day, invocation_id, team_id, worker_id, identity, attempt, accepted_at, started_at)
+       select day, id, team_id, 1, $3, 0, now(), now() from i`,
       [stage.owner.teamId, broker, name, deadline, taken],
     );
   };
