@@ -5,6 +5,7 @@ import { environment } from '../runtime/environment.ts';
 import { exitWith } from '../runtime/exit.ts';
 import { runUntilSignal } from '../runtime/lifecycle.ts';
 import { createLogger } from '../runtime/logging.ts';
+import { awaitDatabase, startError, waitOf } from '../runtime/postgres/await-database.ts';
 import { VERSION } from '../runtime/version.ts';
 import { startControlPlane } from './server.ts';
 
@@ -12,6 +13,7 @@ const OPTIONS = {
   config: { kind: 'value', value: 'FILE', doc: 'The configuration file.' },
   host: { kind: 'value', value: 'ADDRESS', doc: 'Address to listen on.' },
   port: { kind: 'value', value: 'PORT', doc: 'Port to listen on; 0 takes a free one.' },
+  wait: { kind: 'value', value: 'DURATION', doc: 'How long to wait for the database; default 60s.' },
   json: { kind: 'flag', doc: 'Print one JSON object when ready, and log JSON.' },
   version: { kind: 'flag', doc: 'Show the version.' },
   help: { kind: 'flag', doc: 'Show this help.' },
@@ -24,7 +26,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   try {
     await start(argv);
   } catch (error) {
-    exitWith('triggerfs-control-plane', error);
+    exitWith('triggerfs-control-plane', startError(error));
   }
 }
 
@@ -33,6 +35,7 @@ async function start(argv: readonly string[]): Promise<void> {
   const { options } = parseArguments(OPTIONS, argv);
   if (options.help) return void process.stdout.write(formatHelp('usage: triggerfs-control-plane [OPTIONS]', OPTIONS));
   if (options.version) return void process.stdout.write(`${VERSION}\n`);
+  const [waitMs, port] = [waitOf(options.wait), options.port === undefined ? null : portOf(options.port)];
   const env = environment();
   const config = loadConfig(env, options.config);
   const databaseUrl = config['control-plane'].database || env.databaseUrl;
@@ -43,13 +46,14 @@ async function start(argv: readonly string[]): Promise<void> {
     format: options.json ? 'json' : config.main.log_format,
     level: env.logLevel ?? 'info',
   });
+  await awaitDatabase({ url: databaseUrl, role: null, waitMs, log });
   const controlPlane = await startControlPlane({
     config,
     databaseUrl,
     log,
     ...(options.json ? { unsent: (mail) => void process.stdout.write(`${JSON.stringify({ event: 'mail', ...mail })}\n`) } : {}),
     ...(options.host === undefined ? {} : { host: options.host }),
-    ...(options.port === undefined ? {} : { port: portOf(options.port) }),
+    ...(port === null ? {} : { port }),
   });
   runUntilSignal({ log, stop: () => controlPlane.stop(), limitMs: STOP_MS, withParent: true });
   if (options.json) process.stdout.write(`${JSON.stringify({ event: 'ready', url: controlPlane.url })}\n`);

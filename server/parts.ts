@@ -28,6 +28,8 @@ export function createParts(options: PartsOptions): Parts {
   const { configFile, databaseUrl, dataDir, warn } = options;
   const log = (name: string): PartLog => new PartLog(name, join(options.logFolder, `${name}.log`), warn);
   const args = ['-config', configFile, '-json'];
+  // The server has looked after the database already; what is wrong with it is to be told at once.
+  const atOnce = ['-wait', '0s'];
   const withDatabase = { DATABASE_URL: databaseUrl };
   const withoutDatabase = { DATABASE_URL: '' };
   const print = ({ event, line }: PartEvent): void => {
@@ -40,7 +42,7 @@ export function createParts(options: PartsOptions): Parts {
   return {
     controlPlane: new Part({
       name: 'control-plane',
-      command: [program('control-plane', 'bin'), ...args],
+      command: [program('control-plane', 'bin'), ...args, ...atOnce],
       variables: withDatabase,
       patienceMs: 2_000,
       log: log('control-plane'),
@@ -49,7 +51,7 @@ export function createParts(options: PartsOptions): Parts {
     }),
     broker: new Part({
       name: 'broker',
-      command: [program('edge-broker', 'bin'), ...args],
+      command: [program('edge-broker', 'bin'), ...args, ...atOnce],
       variables: withDatabase,
       patienceMs: 3_000,
       log: log('broker'),

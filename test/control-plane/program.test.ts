@@ -47,7 +47,8 @@ test('the program prints where it is ready and stops on SIGTERM', async (t) => {
 test('the program says in words why it does not start', async (t) => {
   for (const [databaseUrl, options, code, message] of [
     [undefined, [], 64, /no database: set DATABASE_URL/],
-    ['postgresql://127.0.0.1:1/none', [], 69, /cannot connect to the database/],
+    ['postgresql://127.0.0.1:1/none', ['-wait', '0'], 69, /cannot connect to the database "none" at 127\.0\.0\.1:1: /],
+    ['postgresql://127.0.0.1:1/none', ['-wait', 'x'], 64, /-wait takes a duration/],
     ['postgresql://127.0.0.1:1/none', ['-port', 'x'], 64, /-port takes a number/],
     ['postgresql://127.0.0.1:1/none', ['-unknown'], 64, /unknown option -unknown/],
   ] as const) {
