@@ -43,8 +43,8 @@ class Lines {
 }
 
 /** A stage whose only worker starts tasks and leaves the rest to the test. */
-function quietStage(t: TestContext): Promise<GatewayStage> {
-  return GatewayStage.create(t, { onTask: (task) => task.started() });
+function quietStage(t: TestContext, timeoutMs = 10_000): Promise<GatewayStage> {
+  return GatewayStage.create(t, { onTask: (task) => task.started(), service: { timeoutMs } });
 }
 
 async function firstTask(stage: GatewayStage): Promise<FakeTask> {
@@ -161,7 +161,7 @@ test('a slow reader is granted output slowly, and gets all of it', async (t) => 
   const total = 24 * 1024 * 1024;
   const chunk = Buffer.alloc(16 * 1024, 'y');
   let sent = 0;
-  const stage = await quietStage(t);
+  const stage = await quietStage(t, 60_000);
   const { port, hostname } = new URL(stage.broker.gatewayUrl);
   const path = new URL(stage.url('alpha/svc', { plugin: 'echo' })).pathname;
   const response = await new Promise<import('node:http').IncomingMessage>((resolve, reject) => {
