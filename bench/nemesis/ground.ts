@@ -20,7 +20,7 @@ import { DatabaseVictim, ProgramVictim, type Victim } from './victim.ts';
 
 const SERVICE = 'nemesis';
 const TEAM = 'nemesis';
-const FILES_SERVICE = 'nemesis-files';
+const ALWAYS_SERVICE = 'nemesis-always';
 const DIRECTORY = '/nemesis';
 const TRIGGER = 'note';
 const CONCURRENCY = 64;
@@ -45,6 +45,7 @@ export class Ground {
   readonly trigger: string | null;
   readonly #content: Content;
   readonly #ports: readonly number[];
+  readonly #gateways: readonly number[];
   readonly #lifecycle: Lifecycle;
   #turn = 0;
 
@@ -56,6 +57,7 @@ export class Ground {
       teamId: number;
       content: Content;
       ports: readonly number[];
+      gateways: readonly number[];
       lifecycle: Lifecycle;
       args: Readonly<Record<string, string>>;
       mounted: boolean;
@@ -68,6 +70,7 @@ export class Ground {
     this.teamId = parts.teamId;
     this.#content = parts.content;
     this.#ports = parts.ports;
+    this.#gateways = parts.gateways;
     this.#lifecycle = parts.lifecycle;
     this.args = parts.args;
     this.trigger = parts.mounted ? join(mountOf(folder), DIRECTORY, TRIGGER) : null;
@@ -77,6 +80,7 @@ export class Ground {
   static async start(settings: NemesisSettings): Promise<Ground> {
     const lifecycle = new Lifecycle(silentLogger());
     const folder = mkdtempSync(join(tmpdir(), 'triggerfs-nemesis-'));
+    stopAtSignals(lifecycle);
     lifecycle.add('folder', () => rm(folder, { recursive: true, force: true }));
     try {
       await chmod(folder, 0o755);
@@ -88,13 +92,14 @@ export class Ground {
       const content = await Content.create(url, TEAM);
       const names = Array.from({ length: settings.workers }, (_, n) => `nemesis${n + 1}`);
       const logins = await content.service(SERVICE, names);
-      // Nobody but the broker can ask for a run once more that a trigger file has asked for.
-      await content.alsoServe(FILES_SERVICE, names, 'always');
+      // For callers that cannot ask for retries: gateway and trigger files.
+      await content.alsoServe(ALWAYS_SERVICE, names, 'always');
       const args = { path: outputOf(folder), ms: String(settings.answerMs) };
-      await content.trigger(FILES_SERVICE, { directory: DIRECTORY, name: TRIGGER, plugin: PLUGIN, args });
+      await content.trigger(ALWAYS_SERVICE, { directory: DIRECTORY, name: TRIGGER, plugin: PLUGIN, args });
       await content.close();
       const ports = await Promise.all(Array.from({ length: settings.planes }, () => freePort()));
-      const programs = [...planes(folder, url, ports), ...brokers(folder, url, settings.brokers), ...workers(folder, ports, logins)];
+      const gateways = await Promise.all(Array.from({ length: settings.brokers }, () => freePort()));
+      const programs = [...planes(folder, url, ports), ...brokers(folder, url, gateways), ...workers(folder, ports, logins)];
       if (settings.mount) {
         // What a killed mount left behind.
         lifecycle.add('mount', () => detach(mountOf(folder), true).catch(() => undefined));
@@ -106,7 +111,16 @@ export class Ground {
       }
       const pid = (): number => Number.parseInt(readFileSync(join(dataDir, 'data', 'postmaster.pid'), 'utf8'), 10);
       const victims = [...programs, new DatabaseVictim(postgres, pid)];
-      return new Ground(folder, url, { victims, teamId: await teamOf(url), content, ports, lifecycle, args, mounted: settings.mount });
+      return new Ground(folder, url, {
+        victims,
+        teamId: await teamOf(url),
+        content,
+        ports,
+        gateways,
+        lifecycle,
+        args,
+        mounted: settings.mount,
+      });
     } catch (error) {
       await lifecycle.stop();
       throw error;
@@ -122,6 +136,12 @@ export class Ground {
   api(): string {
     this.#turn += 1;
     return `http://127.0.0.1:${this.#ports[this.#turn % this.#ports.length]}`;
+  }
+
+  /** Where one of the gateways, in turn, takes invocations of the service whose runs are begun again without being asked. */
+  gateway(): string {
+    this.#turn += 1;
+    return `http://127.0.0.1:${this.#gateways[this.#turn % this.#gateways.length]}/v1/invoke/${TEAM}/${ALWAYS_SERVICE}`;
   }
 
   /** An API token. */
@@ -204,6 +224,15 @@ export class Ground {
   }
 }
 
+/** Who is interrupted leaves nothing behind. */
+function stopAtSignals(lifecycle: Lifecycle): void {
+  const stop = (): void => void lifecycle.stop().finally(() => process.exit(1));
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, stop);
+    lifecycle.add(signal, () => void process.off(signal, stop));
+  }
+}
+
 function masterKeyOf(folder: string): string {
   return join(folder, 'master.key');
 }
@@ -235,11 +264,11 @@ function planes(folder: string, url: string, ports: readonly number[]): ProgramV
   });
 }
 
-function brokers(folder: string, url: string, count: number): ProgramVictim[] {
-  return Array.from({ length: count }, (_, n) => {
+function brokers(folder: string, url: string, gateways: readonly number[]): ProgramVictim[] {
+  return gateways.map((gateway, n) => {
     const name = `broker${n + 1}`;
     const keyfile = join(folder, `${name}.key`);
-    const sections = { main: { masterkey: masterKeyOf(folder) }, broker: { database: url, port: 0, gateway_port: 0, keyfile } };
+    const sections = { main: { masterkey: masterKeyOf(folder) }, broker: { database: url, port: 0, gateway_port: gateway, keyfile } };
     return program('broker', name, 'edge-broker', ['-config', writeToml(join(folder, `${name}.toml`), sections), '-json'], folder);
   });
 }

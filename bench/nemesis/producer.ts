@@ -7,8 +7,8 @@ import { MountDoor } from './mount-door.ts';
 import type { Pace } from './pace.ts';
 
 const RETRY_MS = 200;
-/** Callers at the acceptor, at SQL, at HTTP and at the mount. */
-const CALLERS = { acceptor: 24, sql: 2, http: 2, mount: 2 } as const;
+/** Callers at the acceptor, at SQL, at the API, at the gateway and at the mount. */
+const CALLERS = { acceptor: 24, sql: 2, http: 2, gateway: 2, mount: 2 } as const;
 const RETRIES = 1000;
 const BACKOFF_MS = 200;
 
@@ -16,8 +16,8 @@ const BACKOFF_MS = 200;
 type Door = (key: string) => Promise<string>;
 
 /**
- * Accepts items through all doors (most by the acceptor that API and gateway share, the others by SQL, by HTTP and by trigger files),
- * spread evenly over the kills. Each is asked for under its own idempotency key until it is accepted; see MountDoor for files.
+ * Accepts items through all doors (most by the acceptor that API and gateway share, the others by SQL, the API, the gateway and a
+ * trigger file), spread evenly over the kills. Each is asked for under its own idempotency key until it is accepted; see MountDoor for files.
  */
 export class Producer {
   /** What the queue has accepted, and what the mount has. */
@@ -57,6 +57,7 @@ export class Producer {
       ...Array.from({ length: CALLERS.acceptor }, () => (key: string) => this.#byAcceptor(key)),
       ...Array.from({ length: CALLERS.sql }, () => (key: string) => this.#bySql(key)),
       ...Array.from({ length: CALLERS.http }, () => (key: string) => this.#byHttp(key)),
+      ...Array.from({ length: CALLERS.gateway }, () => (key: string) => this.#byGateway(key)),
     ];
     const files: Door[] = mount === null ? [] : Array.from({ length: CALLERS.mount }, () => (key: string) => mount.write(key));
     const call = async (door: Door, into: Set<string>): Promise<void> => {
@@ -121,13 +122,27 @@ export class Producer {
     }
   }
 
-  async #byHttp(key: string): Promise<string> {
+  #byHttp(key: string): Promise<string> {
     const { service, args } = this.#ground;
+    const body = { service, plugin: PLUGIN, args, payload: key, retries: RETRIES, backoff: `${BACKOFF_MS}ms` };
+    return this.#post(new URL('/v1/invocations', this.#ground.api()), key, body);
+  }
+
+  #byGateway(key: string): Promise<string> {
+    return this.#post(new URL(this.#ground.gateway()), key, { plugin: PLUGIN, args: this.#ground.args, payload: key });
+  }
+
+  async #post(address: URL, key: string, body: unknown): Promise<string> {
     this.#token ??= await this.#ground.logIn();
-    const response = await fetch(new URL('/v1/invocations', this.#ground.api()), {
+    const response = await fetch(address, {
       method: 'POST',
-      headers: { authorization: `Bearer ${this.#token}`, 'content-type': 'application/json', 'idempotency-key': key },
-      body: JSON.stringify({ service, plugin: PLUGIN, args, payload: key, retries: RETRIES, backoff: `${BACKOFF_MS}ms` }),
+      headers: {
+        authorization: `Bearer ${this.#token}`,
+        'content-type': 'application/json',
+        'idempotency-key': key,
+        prefer: 'respond-async',
+      },
+      body: JSON.stringify(body),
       signal: AbortSignal.timeout(10_000),
     });
     await response.arrayBuffer();

@@ -70,11 +70,11 @@ export class Content {
     return logins;
   }
 
-  /** Makes one more service for workers that there are, with its history off. */
+  /** Makes one more service for workers that there are, with its history off and a minute for each run. */
   async alsoServe(name: string, workers: readonly string[], failover: 'unstarted' | 'always'): Promise<void> {
     await this.#client.query(
       `with made as (
-         insert into triggerfs.services (team_id, owner_id, name, history, failover) values ($1, $2, $3, 'off', $4) returning id
+         insert into triggerfs.services (team_id, owner_id, name, history, failover, timeout_ms) values ($1, $2, $3, 'off', $4, 60000) returning id
        )
        insert into triggerfs.service_members (team_id, service_id, worker_id)
          select $1, made.id, w.id from made, triggerfs.workers w where w.team_id = $1 and w.identity = any($5)`,

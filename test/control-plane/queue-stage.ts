@@ -33,12 +33,12 @@ export class QueueStage {
     this.#settings = settings;
   }
 
-  /** Starts all; it ends with the test. `settings`: lines of `[control-plane]`. */
-  static async start(t: TestContext, settings = ''): Promise<QueueStage> {
+  /** Starts all; it ends with the test. `settings`: lines of `[control-plane]`. `between`: what lies between it and the database. */
+  static async start(t: TestContext, settings = '', between?: (url: string) => Promise<string>): Promise<QueueStage> {
     const world = await World.create(t);
     const { publicKey, secretKey } = world.channelKey;
     await world.sql.query('insert into triggerfs.channel_secrets (public_key, secret_key) values ($1, $2)', [publicKey, secretKey]);
-    const controlPlane = await startPlane(t, world, settings);
+    const controlPlane = await startPlane(t, world, settings, await between?.(world.url));
     const api = new Fixture(controlPlane, world.url);
     await api.team('a');
     const [row] = await api.sql<{ id: number; team: number }>(
@@ -94,10 +94,10 @@ export class QueueStage {
   }
 }
 
-async function startPlane(t: TestContext, world: World, settings: string): Promise<ControlPlane> {
+async function startPlane(t: TestContext, world: World, settings: string, databaseUrl = world.url): Promise<ControlPlane> {
   const controlPlane = await startControlPlane({
     config: parseConfig(`${masterKeySection()}[control-plane]\n${settings}\n`, null),
-    databaseUrl: world.url,
+    databaseUrl,
     log: silentLogger(),
     port: 0,
     passwordCost: COST,
