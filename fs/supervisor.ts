@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { ERRORS } from '../protocol/errors.ts';
 import { childEnvironment } from '../runtime/environment.ts';
 import { Backoff } from '../runtime/wire/backoff.ts';
 import { Guest } from './private/guest.ts';
@@ -8,8 +9,10 @@ import { siblingModule } from './sibling-module.ts';
 
 /** A process that ran this long starts with a short pause again. */
 const STEADY_MS = 60_000;
-/** Exit code of an unexpected failure; others are answers to a person. */
+/** Exit code of an unexpected failure. */
 const CRASHED = 70;
+/** Exit codes of what may be better the next time; others are answers to a person. */
+const RETRIED: readonly (number | null)[] = [CRASHED, ERRORS.TFS_SPOOL_FULL.exitCode];
 
 /** Options of a supervisor. */
 export interface SupervisorOptions {
@@ -58,7 +61,7 @@ export class Supervisor {
       const started = performance.now();
       const { code, signal } = await this.#runChild();
       if (this.#stopping.signal.aborted) return code ?? CRASHED;
-      const crashed = signal !== null || code === CRASHED;
+      const crashed = signal !== null || RETRIED.includes(code);
       if (!crashed || !this.#ready) return code ?? CRASHED;
       if (performance.now() - started > STEADY_MS) this.#backoff.reset();
       const pause = this.#backoff.next();

@@ -205,7 +205,7 @@ export const ERRORS = Object.freeze({
     status: 507,
     exitCode: 74,
     retryable: true,
-    hint: 'Start a broker so that the spool drains, or raise spool_limit.',
+    hint: 'Start a broker so that the spool drains, raise spool_limit, or make room on its disk.',
   },
   TFS_OUTPUT: {
     number: 64,

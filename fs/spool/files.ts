@@ -1,3 +1,4 @@
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { TriggerFsError } from '../../protocol/errors.ts';
 import { FileLock } from '../../runtime/sqlite/file-lock.ts';
@@ -12,21 +13,37 @@ export interface SpoolFiles {
   readonly recovered: Recovered;
 }
 
+/** Error number of SQLite (see sqlite.org/rescode.html). */
+const SQLITE_FULL = 13;
+
 /**
  * Opens the files in a folder and brings them in order. It waits `waitMs`, blocking, for another process.
- * @throws TriggerFsError TFS_CONFLICT when that keeps them; TFS_CONFIG when they cannot be read
+ * @throws TriggerFsError TFS_CONFLICT when that keeps them; TFS_SPOOL_FULL when the disk is full; TFS_CONFIG when they cannot be read
  */
 export function openSpoolFiles(folder: string, ids: InvocationIds, waitMs: number): SpoolFiles {
-  const lock = FileLock.take(join(folder, 'spool.lock'), { inUse: `the spool ${folder} is in use by another triggerfs process`, waitMs });
+  const opened: { lock?: FileLock; store?: SpoolStore } = {};
   const path = join(folder, 'spool.db');
   try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const lock = FileLock.take(join(folder, 'spool.lock'), { inUse: `the spool ${folder} is in use by another triggerfs process`, waitMs });
+    opened.lock = lock;
     const store = new SpoolStore(path);
+    opened.store = store;
     return { lock, store, recovered: recover(store, join(folder, 'spool.journal'), ids) };
   } catch (cause) {
-    lock.release();
-    const reason = (cause as Error).message;
-    throw new TriggerFsError('TFS_CONFIG', `cannot open the spool ${path}: ${reason}; move its folder away to start with an empty one`, {
-      cause,
-    });
+    opened.store?.close();
+    opened.lock?.release();
+    throw refusal(path, cause);
   }
+}
+
+function refusal(path: string, cause: unknown): TriggerFsError {
+  if (cause instanceof TriggerFsError) return cause;
+  const { message, code, errcode } = cause as Error & { readonly code?: string; readonly errcode?: number };
+  if (errcode === SQLITE_FULL || code === 'ENOSPC' || code === 'EDQUOT') {
+    const text = `cannot open the spool ${path}: its disk is full; what is in the spool is safe, and goes out when there is room`;
+    return new TriggerFsError('TFS_SPOOL_FULL', text, { cause });
+  }
+  const text = `cannot open the spool ${path}: ${message}; move its folder away to start with an empty one`;
+  return new TriggerFsError('TFS_CONFIG', text, { cause });
 }

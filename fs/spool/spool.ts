@@ -1,4 +1,3 @@
-import { mkdirSync } from 'node:fs';
 import type { Log } from '../../runtime/logging.ts';
 import type { FileLock } from '../../runtime/sqlite/file-lock.ts';
 import { InvocationIds } from '../../runtime/wire/invocation-id.ts';
@@ -70,9 +69,8 @@ export class Spool {
   #settleTimer: NodeJS.Timeout | null = null;
   #closed = false;
 
-  /** Opens a spool and brings back what an earlier process left. @throws TriggerFsError TFS_CONFLICT when it is in use */
+  /** Opens a spool and brings back what an earlier process left. @throws TriggerFsError TFS_CONFLICT when it is in use, TFS_SPOOL_FULL when its disk is */
   static open(options: SpoolOptions): Spool {
-    mkdirSync(options.folder, { recursive: true, mode: 0o700 });
     return new Spool(options);
   }
 

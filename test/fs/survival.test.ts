@@ -108,6 +108,40 @@ test('SIGTERM with open files and messages on their way: unmounted within 10 s, 
   assert.equal(String(Buffer.from(letters[0]?.payload as Uint8Array)), 'half a command');
 });
 
+test('a disk full of messages refuses more, loses none of them, and is waited for', { skip: noFuse }, async (t) => {
+  const world = await World.create(t);
+  world.api.trigger('/demo/x');
+  const folder = join(world.folder, 'small');
+  mkdirSync(folder);
+  assert.equal(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1500k', 'tmpfs', folder]).status, 0);
+  try {
+    const mounted = await world.mount({ folder, mountpoint: join(world.folder, 'mount') });
+    world.broker.kill();
+    const file = await open(mounted.path('/demo/x'), 'w');
+    const accepted: string[] = [];
+    const fill = async (): Promise<never> => {
+      for (;;) {
+        const line = `${accepted.length} ${'x'.repeat(1000)}\n`;
+        await file.write(line);
+        accepted.push(line);
+      }
+    };
+    await assert.rejects(fill, { code: 'ENOSPC' });
+    assert.ok(accepted.length > 500, `${accepted.length} messages`);
+    process.kill(mounted.pids[1], 'SIGKILL');
+    await until(() => mounted.stderr.includes('TFS_SPOOL_FULL'), { what: 'the reason why it cannot start' });
+    await file.close().catch(() => undefined);
+    spawnSync('mount', ['-o', 'remount,size=16m', folder]);
+    await mounted.ready(2);
+    await world.broker.open();
+    await until(() => world.delivered().length >= accepted.length, { what: 'all messages' });
+    assert.deepEqual(world.delivered(), accepted);
+    assert.equal(await mounted.stop(), 0);
+  } finally {
+    spawnSync('umount', ['-l', folder]);
+  }
+});
+
 test('a mount that a killed process left is cleaned up, even while someone sits in it', { skip: noFuse }, async (t) => {
   const world = await World.create(t);
   world.api.trigger('/demo/x');
