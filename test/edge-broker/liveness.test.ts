@@ -5,6 +5,7 @@ import type { Broker } from '../../edge-broker/broker.ts';
 import { BatchWriter, readBatch, readJson } from '../../protocol/batch.ts';
 import { LIMITS } from '../../protocol/limits.ts';
 import { RecordType } from '../../protocol/records.ts';
+import { Verdict } from '../../protocol/verdicts.ts';
 import { type FakeTask, FakeWorker } from '../support/fake-worker.ts';
 import { until } from '../support/wait.ts';
 import { type Person, World } from '../support/world.ts';
@@ -111,15 +112,42 @@ describe('who is alive', { concurrency: true }, () => {
     assert.deepEqual([peer.refusals[0]?.code, peer.refusals[0]?.hello], ['TFS_UNAUTHENTICATED', true]);
   });
 
-  test('a worker whose session the broker has forgotten is back soon, without having anything to say', async (t) => {
+  test('a worker that was taken for dead is back soon, without having anything to say, and all of its places are free', async (t) => {
     const { world, owner, worker, broker } = await stage(t);
-    await FakeWorker.connect(t, world, worker, [broker]);
+    const concurrency = 4;
+    const peer = await FakeWorker.connect(t, world, worker, [broker], {
+      concurrency,
+      onTask: (task) => {
+        if (task.payload.toString() === 'begin') task.output('.');
+      },
+    });
     const client = await world.client(owner, [broker]);
+    const ask = (payload: string): Promise<{ verdict: string }> =>
+      client.invoke({ service: 'svc', plugin: 'echo', payload, timeoutMs: 60_000 }).outcome;
+    const answers = [ask('begin'), ask('begin'), ask('wait'), ask('wait'), ask('queued')];
+    await until(() => peer.tasks.length === concurrency && broker.dispatcher.waitingRuns === 1, { what: 'four tasks and one that waits' });
+    await until(() => broker.dispatcher.counters.outputBytes === 2, { what: 'output of the two that run' });
     const before = broker.dispatcher.workers.get(worker.id);
     if (before === undefined) throw new Error('the worker is not there');
-    broker.sessions.close(before.session, 'forgotten by a test');
-    assert.equal(broker.dispatcher.workers.size, 0);
-    await until(() => broker.dispatcher.workers.get(worker.id)?.accepting, { timeoutMs: 20_000, what: 'the worker is back' });
-    assert.equal((await client.invoke({ service: 'svc', plugin: 'echo', payload: '' }).outcome).verdict, 'ok');
+    broker.sessions.close(before.session, 'taken for dead by a test');
+    assert.deepEqual([broker.dispatcher.workers.size, broker.dispatcher.openRuns], [0, 0]);
+    const verdicts = (await Promise.all(answers)).map(({ verdict }) => verdict);
+    assert.deepEqual(verdicts, ['worker-lost', 'worker-lost', 'no-worker', 'no-worker', 'no-worker']);
+    const back = await until(
+      () => {
+        const found = broker.dispatcher.workers.get(worker.id);
+        return found?.accepting === true ? found : null;
+      },
+      { timeoutMs: 20_000, what: 'the worker is back' },
+    );
+    assert.equal(back.running, 0);
+    peer.onTask = (task) => {
+      // The ends of runs that the broker has given up come late, and concern nobody.
+      for (const old of peer.tasks.splice(0)) if (old !== task) old.result(Verdict.failed, 1);
+      task.result();
+    };
+    const later = await Promise.all(Array.from({ length: 3 * concurrency }, () => ask('again')));
+    assert.ok(later.every(({ verdict }) => verdict === 'ok'));
+    assert.deepEqual([back.running, broker.dispatcher.openRuns], [0, 0]);
   });
 });
