@@ -70,7 +70,7 @@ test('calls through a whole system', { timeout: LIMIT_MS }, async (t) => {
 
   await t.test('1 GB to a slow reader leaves every process under 300 MB, and not a byte is missing', async () => {
     const bytes = 1024 * 1024 * 1024;
-    const child = spawn(process.execPath, [CLIENT, ...clientArgs, '-raw', '-command', `head -c ${bytes} /dev/zero`], {
+    const child = spawn(process.execPath, [CLIENT, ...clientArgs, '-timeout', '200s', '-raw', '-command', `head -c ${bytes} /dev/zero`], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     const pids = (): number[] => [child.pid as number, ...processesNaming(system.ready.config)];
