@@ -96,5 +96,13 @@ const DAY_MS = 86_400_000;
 export function historyDay(id: Buffer, nowMs: number): string {
   const idMs = id.readUIntBE(0, 6);
   const trusted = (id[6] as number) >> 4 === 7 && Math.abs(nowMs - idMs) < DAY_MS;
-  return new Date(trusted ? idMs : nowMs).toISOString().slice(0, 10);
+  return dayOf(Math.floor((trusted ? idMs : nowMs) / DAY_MS));
+}
+
+let lastDay = { number: Number.NaN, text: '' };
+
+/** Ids that come after each other mostly have the same day: writing it down costs more than all else here. */
+function dayOf(number: number): string {
+  if (number !== lastDay.number) lastDay = { number, text: new Date(number * DAY_MS).toISOString().slice(0, 10) };
+  return lastDay.text;
 }

@@ -21,8 +21,10 @@ export class InvocationRecord {
   readonly deadline: number;
   readonly expected: number;
   readonly acceptedAt: number;
-  /** It was sent before, to another broker perhaps: rows of it may exist. */
+  /** It was sent before, to another broker perhaps. */
   readonly resumed: boolean;
+  /** A row of it may be stored already. */
+  stored: boolean;
   /** Null when it is not kept, or is stored already. */
   payload: Buffer | null;
   outcome: Outcome | null = null;
@@ -48,6 +50,7 @@ export class InvocationRecord {
     this.expected = init.expected;
     this.acceptedAt = init.acceptedAt;
     this.resumed = init.resumed;
+    this.stored = init.resumed;
   }
 }
 
@@ -80,6 +83,8 @@ export class RunRecord {
   dirty = false;
   /** Its row has changed too, not only its output. */
   rowDirty = false;
+  /** A row of it may be stored already. */
+  stored: boolean;
   /** Number of its next block. */
   nextBlock = 0;
   /** Output before its next block is missing. */
@@ -96,6 +101,7 @@ export class RunRecord {
     this.identity = init.identity;
     this.attempt = init.attempt;
     this.startedAt = init.startedAt;
+    this.stored = init.repeated;
     this.skip = init.repeated ? null : 0;
   }
 }
@@ -105,5 +111,7 @@ export interface InvocationEntry {
   readonly record: InvocationRecord;
   /** With how it ended. */
   readonly over: boolean;
+  /** Its first row. */
+  readonly fresh: boolean;
   readonly payload: Buffer | null;
 }

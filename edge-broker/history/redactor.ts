@@ -82,6 +82,7 @@ export class Redactor {
   /** Blackens in the output inside a block, also where a secret is spread over several pieces of one stream. */
   block(block: Buffer): void {
     const frames = [...readBlock(block)];
+    if (frames.length === 1) return void this.mask((frames[0] as (typeof frames)[number]).data);
     for (const stream of ['stdout', 'stderr'] as const) {
       const pieces = frames.filter((frame) => frame.stream === stream).map((frame) => frame.data);
       if (pieces.length === 1) this.mask(pieces[0] as Buffer);

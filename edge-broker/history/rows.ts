@@ -40,13 +40,15 @@ export class InvocationRows {
     output: new BinaryArray(int8),
   };
 
-  static readonly sql = `insert into triggerfs.invocations as i (day, id, team_id, broker_id, service, plugin, algorithm, source, caller,
+  static readonly insert = `insert into triggerfs.invocations as i (day, id, team_id, broker_id, service, plugin, algorithm, source, caller,
       trigger_id, schedule_id, item_id, args, payload, payload_bytes, timeout_ms, deadline_at, expected, accepted_at, taken_at, ended_at,
       verdict, exit_code, error, detail, output_bytes)
     select * from unnest($1::date[], $2::uuid[], $3::integer[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
       $10::integer[], $11::integer[], $12::uuid[], $13::jsonb[], $14::bytea[], $15::integer[], $16::integer[], $17::timestamptz[],
       $18::integer[], $19::timestamptz[], $20::timestamptz[], $21::timestamptz[], $22::text[], $23::integer[], $24::text[], $25::text[],
-      $26::bigint[])
+      $26::bigint[])`;
+
+  static readonly upsert = `${InvocationRows.insert}
     on conflict (id, day, team_id) do update set
       accepted_at = least(i.accepted_at, excluded.accepted_at), payload = coalesce(i.payload, excluded.payload),
       deadline_at = greatest(i.deadline_at, excluded.deadline_at), output_bytes = greatest(i.output_bytes, excluded.output_bytes),
@@ -103,7 +105,7 @@ export class InvocationRows {
     columns.output.int8(record.outputBytes);
   }
 
-  /** The parameters of `sql`. */
+  /** The parameters of `insert` and of `upsert`. */
   finish(): readonly Buffer[] {
     return Object.values(this.#columns).map((column) => column.finish());
   }
@@ -130,10 +132,13 @@ export class RunRows {
     output: new BinaryArray(int8),
   };
 
-  static readonly sql = `insert into triggerfs.runs as r (day, invocation_id, team_id, worker_id, identity, attempt, accepted_at, verdict,
+  static readonly insert =
+    `insert into triggerfs.runs as r (day, invocation_id, team_id, worker_id, identity, attempt, accepted_at, verdict,
       exit_code, signal, error, detail, started_at, ended_at, duration_us, output_bytes)
     select * from unnest($1::date[], $2::uuid[], $3::integer[], $4::integer[], $5::text[], $6::smallint[], $7::timestamptz[], $8::text[],
-      $9::integer[], $10::smallint[], $11::text[], $12::text[], $13::timestamptz[], $14::timestamptz[], $15::bigint[], $16::bigint[])
+      $9::integer[], $10::smallint[], $11::text[], $12::text[], $13::timestamptz[], $14::timestamptz[], $15::bigint[], $16::bigint[])`;
+
+  static readonly upsert = `${RunRows.insert}
     on conflict (invocation_id, worker_id, attempt, day, team_id) do update set
       accepted_at = least(r.accepted_at, excluded.accepted_at), started_at = least(r.started_at, excluded.started_at),
       output_bytes = greatest(r.output_bytes, excluded.output_bytes),
@@ -171,7 +176,7 @@ export class RunRows {
     columns.output.int8(record.outputBytes);
   }
 
-  /** The parameters of `sql`. */
+  /** The parameters of `insert` and of `upsert`. */
   finish(): readonly Buffer[] {
     return Object.values(this.#columns).map((column) => column.finish());
   }
@@ -193,10 +198,12 @@ export class OutputRows {
     gap: new BinaryArray(bool),
   };
 
-  static readonly sql =
+  static readonly insert =
     `insert into triggerfs.outputs (day, invocation_id, team_id, worker_id, attempt, block, first_sequence, bytes, at, data, gap)
     select * from unnest($1::date[], $2::uuid[], $3::integer[], $4::integer[], $5::smallint[], $6::integer[], $7::bigint[], $8::integer[],
-      $9::timestamptz[], $10::bytea[], $11::boolean[])
+      $9::timestamptz[], $10::bytea[], $11::boolean[])`;
+
+  static readonly upsert = `${OutputRows.insert}
     on conflict do nothing`;
 
   get count(): number {
@@ -221,7 +228,7 @@ export class OutputRows {
     columns.gap.bool(block.gap);
   }
 
-  /** The parameters of `sql`. */
+  /** The parameters of `insert` and of `upsert`. */
   finish(): readonly Buffer[] {
     return Object.values(this.#columns).map((column) => column.finish());
   }

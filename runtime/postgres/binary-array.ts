@@ -32,6 +32,8 @@ export class BinaryArray {
   #end = HEAD_BYTES;
   #count = 0;
   #nulls = false;
+  #day = '';
+  #dayNumber = 0;
 
   constructor(type: ElementTypeNumber, expectedBytes = 1024) {
     this.#type = type;
@@ -77,9 +79,13 @@ export class BinaryArray {
     this.int8((Math.round(ms) - EPOCH_MS) * 1000);
   }
 
-  /** A day as `2026-11-21`. */
+  /** A day as `2026-11-21`. Rows that come together mostly have the same one, so it is read once. */
   date(day: string): void {
-    this.int4((Date.parse(day) - EPOCH_MS) / DAY_MS);
+    if (day !== this.#day) {
+      this.#day = day;
+      this.#dayNumber = (Date.parse(day) - EPOCH_MS) / DAY_MS;
+    }
+    this.int4(this.#dayNumber);
   }
 
   /** The 16 bytes of an id. */

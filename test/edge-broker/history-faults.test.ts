@@ -259,6 +259,23 @@ test('the same request again, on the same broker, is one row', async (t) => {
   );
 });
 
+test('an id that a caller takes again is the same row, and holds up nothing that is stored with it', async (t) => {
+  const stage = await HistoryStage.start(t);
+  const id = new InvocationIds().next();
+  const route = stage.client.route({ service: 'svc', plugin: 'echo' });
+  const call = (invocation: Buffer) =>
+    new Promise<void>((resolve) => route.send(Buffer.from('taken'), { done: () => resolve() }, { invocation }));
+  await call(id);
+  await stage.stored(formatInvocationId(id));
+  const others = Array.from({ length: 5 }, () => new InvocationIds().next());
+  await Promise.all([call(id), ...others.map(call)]);
+  for (const other of others) await stage.stored(formatInvocationId(other));
+  await until(() => stage.broker.history.budget.buffered === 0, { what: 'everything is stored' });
+  assert.equal((await stage.invocations()).length, 6);
+  assert.equal((await stage.runs()).length, 6);
+  assert.equal(stage.broker.history.budget.counters.droppedInvocations, 0);
+});
+
 test('what a lost broker left open is closed, what somebody still answers for is not', async (t) => {
   const stage = await HistoryStage.start(t);
   const { sql } = stage.world;
