@@ -91,6 +91,12 @@ export class PrivateMount {
     return this.#inherited > 0;
   }
 
+  /** How it ended before it was unmounted; null while it is there. */
+  get end(): string | null {
+    const { exitCode, signalCode } = this.#child;
+    return exitCode === null ? signalCode : `exit code ${exitCode}`;
+  }
+
   /** Makes the start file for bash: the person's own, then the prompt. */
   bashStart(): string {
     const file = join(this.#place, 'bashrc');
@@ -126,7 +132,7 @@ export class PrivateMount {
   }
 
   async #stop(): Promise<void> {
-    if (this.#child.exitCode === null && this.#child.signalCode === null) {
+    if (this.end === null) {
       const ended = new Promise<void>((resolve) => this.#child.once('close', () => resolve()));
       const limit = setTimeout(() => this.#child.kill('SIGKILL'), STOP_MS);
       this.#child.kill('SIGTERM');

@@ -40,6 +40,10 @@ async function file(call: Call): Promise<Answer | null> {
 
 /** What was written in the last moment is answered yet; who does not want to wait for it presses Ctrl-C. */
 async function settle(mount: PrivateMount, { screen, signal }: Call): Promise<void> {
+  if (mount.end !== null) {
+    screen.out.write(`The files went away before the shell ended: the process that mounted them did (${mount.end}).\n`);
+    return;
+  }
   if (await mount.isSettled()) return;
   screen.out.write(`Waiting at most ${SETTLE_MS / 1000} s for answers to what was written; Ctrl-C ends the waiting.\n`);
   const end = performance.now() + SETTLE_MS;

@@ -143,10 +143,10 @@ test('a shell takes over what a dead one has left, its mount too, and never what
   go();
   const both = ['of the first', 'of the second'];
   await until(() => both.every((line) => logged().includes(line)), { timeoutMs: 30_000, what: 'the messages of both' });
-  for (const { terminal } of [first, second]) {
-    terminal.press('C-d');
-    await terminal.see(PROMPT, 30_000);
-  }
+  first.terminal.press('C-d');
+  await first.terminal.see(/The files went away before the shell ended: the process that mounted them did \(SIGKILL\)\./);
+  second.terminal.press('C-d');
+  for (const { terminal } of [first, second]) await terminal.see(PROMPT, 30_000);
   assert.deepEqual(kept(), []);
   for (const line of both) assert.equal(logged().filter((other) => other === line).length, 1, line);
 });
