@@ -51,7 +51,7 @@ new_password() {
 }
 
 step_signup() {
-  need_api && need_identity || return
+  need_api && reach_api && need_identity || return
   [[ $IDENTITY =~ ^.{3,32}$ ]] || { fail "the identity $IDENTITY has not 3 to 32 characters"; IDENTITY=''; return 1; }
   if [ -n "$YES" ] || [ -n "$PASSWORD_FILE" ]; then need_password || return; fi
   if [ -n "$PASSWORD" ]; then
@@ -88,7 +88,7 @@ where_code() {
 
 step_activate() {
   local code
-  need_api && need_identity || return
+  need_api && reach_api && need_identity || return
   if [ -n "$PASSWORD" ] || [ -n "$YES" ] || [ -n "$PASSWORD_FILE" ]; then
     need_password && account_state || return
     case $ANSWER in

@@ -28,11 +28,25 @@ post() {
   if ! answer=$(curl -q --silent --show-error --max-time 30 --request POST --header 'content-type: application/json' \
     --header @/dev/fd/3 --data-binary @- --write-out '\n%{http_code}' "$API$1" 2>&1 \
     3< <([ -z "${3-}" ] || printf 'authorization: Bearer %s\n' "$3") < <(printf '%s' "$2")); then
-    fail "$API does not answer: ${answer%%$'\n'*}. Check the address, and that the server runs."
+    unreachable "${answer%%$'\n'*}"
     return
   fi
   HTTP_STATUS=${answer##*$'\n'}
   HTTP_BODY=${answer%$'\n'*}
+}
+
+# Before much is asked for, see that there is somebody to send it to.
+reach_api() {
+  local said
+  [ -z "$YES" ] || return 0
+  said=$(curl -q --silent --show-error --max-time 30 --output /dev/null "$API/healthz" 2>&1) || unreachable "$said"
+}
+
+# The address may be a wrong one, so people are asked for it again the next time.
+unreachable() {
+  fail "$API does not answer: $1. Check the address, and that the server runs."
+  [ -n "$YES" ] || API=''
+  return 1
 }
 
 # What the server says of a refused request.

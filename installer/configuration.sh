@@ -36,5 +36,5 @@ need_toml_names() {
 }
 
 default_mountpoint() {
-  if is_root && has_service fs; then echo /mnt/triggerfs; else echo ./mountpoint; fi
+  if is_root && has_service fs; then echo "$SYSTEM_MOUNTPOINT"; else echo ./mountpoint; fi
 }

@@ -3,7 +3,7 @@
 
 # prerequisites PROGRAM ...: installs what is missing, after asking.
 prerequisites() {
-  local program packages=() apt=(apt-get)
+  local program packages=() apt=(apt-get -o DPkg::Lock::Timeout=300)
   for program in "$@"; do
     have "$program" && continue
     case $program in
@@ -15,7 +15,7 @@ prerequisites() {
   have apt-get || fail "this needs ${packages[*]}; install them with the package manager of this system, then run this again" || return
   if ! is_root; then
     have sudo || fail "this needs ${packages[*]}; as root: apt-get install ${packages[*]}" || return
-    apt=(sudo apt-get)
+    apt=(sudo "${apt[@]}")
   fi
   ask_yes "Install what is missing with apt-get: ${packages[*]}?" || fail "this needs ${packages[*]}" || return
   progress "Installing ${packages[*]} ..."

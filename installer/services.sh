@@ -1,6 +1,8 @@
 # shellcheck shell=bash
 # systemd units of the services, and what they need in triggerfs.toml.
 
+readonly SYSTEM_MOUNTPOINT=/mnt/triggerfs
+
 has_service() {
   [[ ,$SERVICES, == *,"$1",* ]]
 }
@@ -99,7 +101,13 @@ unit_text() {
   text=${text//@CREDENTIALS@/"$credentials"}
   text=${text//@MASTERKEY@/"$(dirname "$CONFIG")/master.key"}
   text=${text//@CONFIG@/"$CONFIG"}
+  text=${text//@MOUNTPOINT@/"$(unit_mountpoint)"}
   printf '%s\n' "${text//@DIR@/"$DIR"}"
+}
+
+# A relative folder of triggerfs.toml is one in the folder of whoever starts triggerfs there; for the system it would lie in /.
+unit_mountpoint() {
+  if is_root && toml_get triggerfs mountpoint && [[ $ANSWER != /* ]]; then printf -- ' -mountpoint %s' "$SYSTEM_MOUNTPOINT"; fi
 }
 
 step_services() {

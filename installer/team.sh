@@ -3,7 +3,7 @@
 
 step_team() {
   local token
-  need_api && need_identity && need_password || return
+  need_api && reach_api && need_identity && need_password || return
   need TEAM --team 'Name of the team' '' || return
   is_name "$TEAM" || { fail "$TEAM is no name of a team: letters, digits, dots, dashes and underscores"; TEAM=''; return 1; }
   account_state || return

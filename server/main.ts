@@ -1,7 +1,9 @@
+import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { environment } from '../runtime/environment.ts';
 import { exitWith } from '../runtime/exit.ts';
 import { createLogger } from '../runtime/logging.ts';
+import { packageRoot } from '../runtime/package-root.ts';
 import { readOptions, type ServerOptions } from './options.ts';
 import { startScreen } from './screen.ts';
 import { type Addresses, Server, StoppedError } from './server.ts';
@@ -41,7 +43,8 @@ async function run(options: ServerOptions): Promise<void> {
   const seconds = (performance.now() - started) / 1000;
   const cwd = process.cwd();
   const configIsFound = dirname(addresses.config) === join(cwd, '.triggerfs');
-  process.stdout.write(startScreen(addresses, { cwd, dataDir: options.dataDir, seconds, configIsFound }));
+  const inCheckout = existsSync(join(packageRoot(), 'tsconfig.json'));
+  process.stdout.write(startScreen(addresses, { cwd, dataDir: options.dataDir, seconds, configIsFound, inCheckout }));
 }
 
 function readyEvent({ mountProblem, ...addresses }: Addresses): object {

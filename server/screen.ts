@@ -9,8 +9,10 @@ export interface ScreenOptions {
   readonly dataDir: string;
   /** Seconds that the start took. */
   readonly seconds: number;
-  /** Whether `npx triggerfs-client` finds the configuration by itself. */
+  /** Whether `triggerfs-client` finds the configuration by itself. */
   readonly configIsFound: boolean;
+  /** Whether the programs are those of a checkout, which npx finds; installed ones are on the search path. */
+  readonly inCheckout: boolean;
 }
 
 /** The start screen: addresses, what to try next. */
@@ -44,7 +46,7 @@ export function startScreen(addresses: Addresses, options: ScreenOptions): strin
 
 function examples(addresses: Addresses, options: ScreenOptions, show: (path: string) => string): string[] {
   const config = options.configIsFound ? '' : ` -config ${quote(show(addresses.config))}`;
-  const lines = [`npx triggerfs-client${config} -service demo -plugin command/command -command uptime`];
+  const lines = [`${options.inCheckout ? 'npx ' : ''}triggerfs-client${config} -service demo -plugin command/command -command uptime`];
   if (addresses.mountpoint === null) return lines;
   const command = quote(show(`${addresses.mountpoint}/demo/command`));
   return [...lines, `echo uptime > ${command}`, `cat ${command}`];

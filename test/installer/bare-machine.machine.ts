@@ -1,11 +1,9 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { environment } from '../../runtime/environment.ts';
-import { packageRoot } from '../../runtime/package-root.ts';
 import { VERSION } from '../../runtime/version.ts';
 import { chapterScreen, golden, REQUEST, replayChapter, TRIGGER_FILE } from '../client/cli/chapter.ts';
 import { Terminal } from '../client/cli/terminal.ts';
@@ -13,8 +11,8 @@ import { lastFirst } from '../support/last-first.ts';
 import { createEmptyDatabase } from '../support/postgres.ts';
 import { System } from '../support/system.ts';
 import { until } from '../support/wait.ts';
-import { BareMachine, noBareMachine, ROOT_HOME } from './bare-machine.ts';
-import { activationCode, Machine, SECRET } from './installer.ts';
+import { BareMachine, ROOT_HOME, skippedWithoutMachine } from './bare-machine.ts';
+import { activationCode, SECRET } from './installer.ts';
 
 const UNITS = ['control-plane', 'broker', 'worker', 'fs'];
 
@@ -24,16 +22,6 @@ function freePort(): Promise<number> {
       const address = server.address();
       server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
     });
-  });
-}
-
-/** Puts what people download, triggerFS packed by npm, into the machine. */
-function download(machine: BareMachine, folder: string): void {
-  const here = new Machine(folder, 'packer');
-  execFileSync('npm', ['pack', '--ignore-scripts', packageRoot(), '--pack-destination', join(machine.root, 'root')], {
-    cwd: here.home,
-    env: here.environment(),
-    stdio: 'pipe',
   });
 }
 
@@ -62,16 +50,12 @@ function installerScreen(screen: string, api: string): string {
 }
 
 test('a machine without anything installed', { timeout: 600_000 }, async (context) => {
-  const reason = noBareMachine();
-  if (reason !== false) {
-    assert.ok(!environment().ci, `CI must not skip this: ${reason}`);
-    return context.skip(reason);
-  }
+  if (skippedWithoutMachine(context)) return;
   const t = lastFirst(context);
   const machine = await BareMachine.boot(t);
   const system = await System.start(t, { mount: false });
   const { api } = system.ready;
-  download(machine, system.folder);
+  machine.download(system.folder);
 
   await context.test('becomes one that runs the Get Started chapter, from the installer to one hit', async () => {
     for (const program of ['node', 'npm', 'curl', 'dialog', 'whiptail', 'gcc', 'fusermount']) {

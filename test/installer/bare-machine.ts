@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { execFileSync, type SpawnSyncReturns, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
@@ -5,8 +6,10 @@ import {
   chmodSync,
   copyFileSync,
   existsSync,
+  linkSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -15,8 +18,9 @@ import {
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { environment } from '../../runtime/environment.ts';
+import { packageRoot } from '../../runtime/package-root.ts';
 import { until } from '../support/wait.ts';
-import { npmSettings } from './installer.ts';
+import { Machine, npmSettings } from './installer.ts';
 
 /** Survives the run, so that the next one need not download it again. */
 const CACHE = '/var/cache/triggerfs-test';
@@ -26,8 +30,16 @@ const PACKAGES = ['ca-certificates', 'dbus', 'procps', 'sudo', 'systemd', 'syste
 export const ROOT_HOME = '/root';
 const CA_FILE = '/etc/npm-ca.crt';
 
-/** Why there is no bare machine here; false where there can be one. */
-export function noBareMachine(): string | false {
+/** Skips a test where there can be no bare machine; never in CI, where .ci/run installs what is missing. */
+export function skippedWithoutMachine(t: TestContext): boolean {
+  const reason = noBareMachine();
+  if (reason === false) return false;
+  assert.ok(!environment().ci, `CI must not skip this: ${reason}`);
+  t.skip(reason);
+  return true;
+}
+
+function noBareMachine(): string | false {
   if (process.getuid?.() !== 0) return 'a bare machine needs root';
   for (const program of ['debootstrap', 'systemd-nspawn', 'nsenter', 'tmux']) {
     if (spawnSync('sh', ['-c', `command -v ${program}`]).status !== 0) return `${program} is not installed`;
@@ -58,10 +70,11 @@ export class BareMachine {
     settle(root);
     // Packages that were fetched once, by apt and by npm, are not fetched again.
     const { home = ROOT_HOME, path } = environment();
-    const archives = join(CACHE, 'archives');
-    mkdirSync(join(archives, 'partial'), { recursive: true });
+    const [archives, own] = [join(CACHE, 'archives'), join(root, 'var', 'cache', 'apt', 'archives')];
+    linkPackages(archives, own);
+    t.after(() => linkPackages(own, archives));
     mkdirSync(join(home, '.npm'), { recursive: true });
-    const binds = ['/dev/fuse', `${archives}:/var/cache/apt/archives`, `${join(home, '.npm')}:${join(ROOT_HOME, '.npm')}`];
+    const binds = ['/dev/fuse', `${join(home, '.npm')}:${join(ROOT_HOME, '.npm')}`];
     const nspawn = spawn(
       'systemd-nspawn',
       [
@@ -104,6 +117,16 @@ export class BareMachine {
     return machine;
   }
 
+  /** Puts what people download, triggerFS packed by npm, into the home of the machine's root, as `npm pack` names it. */
+  download(folder: string): void {
+    const here = new Machine(folder, 'packer');
+    execFileSync('npm', ['pack', '--ignore-scripts', packageRoot(), '--pack-destination', join(this.root, ROOT_HOME)], {
+      cwd: here.home,
+      env: here.environment(),
+      stdio: 'pipe',
+    });
+  }
+
   /** What begins a command of the machine's root, with nothing of the environment here. */
   command(extra: Readonly<Record<string, string>> = {}): string[] {
     const variables = {
@@ -128,6 +151,18 @@ export class BareMachine {
     const { status, stdout, stderr } = this.run(line, timeoutMs);
     if (status !== 0) throw new Error(`${line} ended with ${status}: ${stdout}${stderr}`);
     return stdout;
+  }
+}
+
+/** Packages of apt in another folder too, which is not shared: apt locks its own, also against other machines. */
+function linkPackages(from: string, to: string): void {
+  for (const folder of [from, to]) mkdirSync(folder, { recursive: true });
+  for (const name of readdirSync(from).filter((file) => file.endsWith('.deb'))) {
+    try {
+      linkSync(join(from, name), join(to, name));
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') throw cause;
+    }
   }
 }
 

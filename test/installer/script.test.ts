@@ -171,6 +171,29 @@ test('an install.sh alone goes on with the one in the package', async (t) => {
   assert.deepEqual(readdirSync(temporary), []);
 });
 
+test('an address that nobody answers at is noticed before more is asked for, and asked for again', async (t) => {
+  const { screen } = await machine(t).run(['--plain'], { input: '1\nhttp://127.0.0.1:9\n3\nhttp://127.0.0.1:9/\n7\n' });
+  assert.equal(screen.match(/Address of the control-plane/g)?.length, 2, screen);
+  assert.equal(screen.match(/http:\/\/127\.0\.0\.1:9 does not answer: .*Check the address/g)?.length, 2, screen);
+  assert.doesNotMatch(screen, /Identity/);
+});
+
+test('the unit of the system mounts no relative folder', async (t) => {
+  const here = machine(t);
+  const modules = join(here.home, 'modules');
+  cpSync(join(packageRoot(), 'systemd'), join(modules, 'triggerfs', 'systemd'), { recursive: true });
+  const units = join(here.home, 'units');
+  const unit = async (mountpoint: string): Promise<string | undefined> => {
+    here.file('triggerfs.toml', `[triggerfs]\nmountpoint = "${mountpoint}"`);
+    const { code, screen } = await here.run(['--yes', '--dir', modules, '--services', 'fs', '--unit-dir', units, 'services']);
+    assert.equal(code, 0, screen);
+    return /^ExecStart=.*\/bin\/triggerfs (.*)$/m.exec(readFileSync(join(units, 'triggerfs-fs.service'), 'utf8'))?.[1];
+  };
+  const root = process.getuid?.() === 0;
+  assert.equal(await unit('./mountpoint'), `-config ${here.config}${root ? ' -mountpoint /mnt/triggerfs' : ''}`);
+  assert.equal(await unit('/srv/files'), `-config ${here.config}`);
+});
+
 test('answers that end early are an error', async (t) => {
   const { code, screen } = await machine(t).run([], { input: '9\n' });
   assert.equal(code, 64);

@@ -92,20 +92,21 @@ test('CI runs the test command of README.md last', () => {
 test('the start screen in README.md is the one that the server shows', () => {
   const shown = /```text\nStarting triggerFS \.\.\.\n([\s\S]*?)```/.exec(read('README.md'))?.[1];
   const cwd = '/opt/triggerfs';
-  const screen = startScreen(
-    {
-      api: 'http://127.0.0.1:8642',
-      gateway: 'http://127.0.0.1:8643',
-      broker: 'tcp://127.0.0.1:5555',
-      mountpoint: `${cwd}/mountpoint`,
-      mountProblem: null,
-      config: `${cwd}/.triggerfs/triggerfs.toml`,
-      database: 'postgresql://postgres:secret@127.0.0.1:40737/triggerfs',
-    },
-    { cwd, dataDir: `${cwd}/.triggerfs`, seconds: 3.4, configIsFound: true },
-  );
+  const addresses = {
+    api: 'http://127.0.0.1:8642',
+    gateway: 'http://127.0.0.1:8643',
+    broker: 'tcp://127.0.0.1:5555',
+    mountpoint: `${cwd}/mountpoint`,
+    mountProblem: null,
+    config: `${cwd}/.triggerfs/triggerfs.toml`,
+    database: 'postgresql://postgres:secret@127.0.0.1:40737/triggerfs',
+  };
+  const options = { cwd, dataDir: `${cwd}/.triggerfs`, seconds: 3.4, configIsFound: true };
+  const screen = startScreen(addresses, { ...options, inCheckout: true });
   assert.equal(shown, `${screen.trimEnd()}\n`);
   assert.ok(screen.includes(VERSION) && !screen.includes('secret'));
+  const installed = startScreen(addresses, { ...options, inCheckout: false });
+  assert.equal(installed, screen.replace('npx triggerfs-client', 'triggerfs-client'));
 });
 
 test('docs/operations.md lists the options of triggerfs-server', () => {
