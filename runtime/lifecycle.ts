@@ -51,18 +51,23 @@ export interface SignalOptions {
   readonly withParent?: boolean;
 }
 
+/** What comes more than once when a terminal is closed or a parent dies, and asks for no haste. */
+const CALM: readonly string[] = ['SIGHUP', 'parent'];
+
 /**
- * Waits for SIGINT, SIGTERM or the end of the parent, stops, and sets the exit code to 0.
- * A second signal exits at once. Call it after a successful start.
+ * Waits for SIGINT, SIGTERM, the end of the terminal (SIGHUP) or of the parent, stops, and sets the exit code to 0.
+ * A second SIGINT or SIGTERM exits at once. Call it after a successful start.
  */
 export function runUntilSignal(options: SignalOptions): void {
   let stopping = false;
   const begin = (reason: string): void => {
     if (stopping) {
-      if (reason !== 'parent') process.exit(70);
+      if (!CALM.includes(reason)) process.exit(70);
       return;
     }
     stopping = true;
+    // A terminal or parent that went away reads nothing any more; that must not end the process before it has cleaned up.
+    for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
     options.log.info(`stopping (${reason})`);
     const watchdog = setTimeout(() => {
       options.log.error(`not stopped after ${options.limitMs} ms, giving up`);
@@ -77,10 +82,9 @@ export function runUntilSignal(options: SignalOptions): void {
       },
     );
   };
-  process.on('SIGINT', () => begin('SIGINT'));
-  process.on('SIGTERM', () => begin('SIGTERM'));
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => begin(signal));
   if (options.withParent !== true || process.send === undefined) return;
-  // A parent that died does not read any more; what is written to its pipes must not end the process before it has cleaned up.
+  // Its death is noticed by a write to its pipes, too, which may come first.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   process.on('disconnect', () => begin('parent'));
   // It died while this process was starting.

@@ -6,9 +6,9 @@ import { Lifecycle } from '../../runtime/lifecycle.ts';
 import { silentLogger } from '../../runtime/logging.ts';
 import { until } from '../support/wait.ts';
 
-/** A process with a slow start, and what it printed. */
-function start(t: TestContext, startMs: number): { child: ChildProcess; printed: () => string } {
-  const child = fork(new URL('./support/slow-start.ts', import.meta.url), [String(startMs)], {
+/** A process that starts and stops slowly, and what it printed. */
+function start(t: TestContext, startMs: number, stopMs = 0): { child: ChildProcess; printed: () => string } {
+  const child = fork(new URL('./support/slow-process.ts', import.meta.url), [String(startMs), String(stopMs)], {
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
   });
   t.after(() => child.kill('SIGKILL'));
@@ -46,8 +46,25 @@ test('a child ends with its parent, also with one that ended while it was starti
 });
 
 test('a signal stops a process in order', async (t) => {
-  const { child, printed } = start(t, 0);
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+    const { child, printed } = start(t, 0);
+    await until(() => printed().includes('started'), { what: 'the process' });
+    child.kill(signal);
+    assert.deepEqual(await once(child, 'exit'), [0, null], signal);
+  }
+});
+
+test('a second signal ends a process that takes its time, but not a second hang-up of its terminal', async (t) => {
+  const { child, printed } = start(t, 0, 60_000);
   await until(() => printed().includes('started'), { what: 'the process' });
+  child.kill('SIGHUP');
+  await until(() => printed().includes('stopping'), { what: 'it begins to stop' });
+  // Nobody reads any more.
+  child.stdout?.destroy();
+  child.kill('SIGHUP');
+  child.send('print');
+  const [reply] = (await once(child, 'message')) as [string];
+  assert.equal(reply, 'printed');
   child.kill('SIGTERM');
-  assert.deepEqual(await once(child, 'exit'), [0, null]);
+  assert.deepEqual(await once(child, 'exit'), [70, null]);
 });
