@@ -6,6 +6,7 @@ import pg from 'pg';
 import { libfuseEnvironment } from '../../fs/libfuse.ts';
 import { detach } from '../../fs/mountpoint.ts';
 import { migrate } from '../../migrations/runner.ts';
+import type { SessionResponse } from '../../protocol/http/session.ts';
 import { logIn } from '../../runtime/credentials.ts';
 import { Lifecycle } from '../../runtime/lifecycle.ts';
 import { silentLogger } from '../../runtime/logging.ts';
@@ -27,6 +28,9 @@ const CONCURRENCY = 64;
 /** Of a key and its newline, about. */
 const LINE_BYTES = 7;
 const PLUGINS = join(import.meta.dirname, '..', 'plugins');
+
+/** A token for control-planes and one for gateways. */
+export type Login = Pick<SessionResponse, 'apiToken' | 'edgeToken'>;
 
 /** What is run: it appends the payload to a file, and answers a while later. */
 export const PLUGIN = 'note';
@@ -144,9 +148,9 @@ export class Ground {
     return `http://127.0.0.1:${this.#gateways[this.#turn % this.#gateways.length]}/v1/invoke/${TEAM}/${ALWAYS_SERVICE}`;
   }
 
-  /** An API token. */
-  async logIn(): Promise<string> {
-    return (await logIn(this.api(), { kind: 'user', ...this.#content.account })).apiToken;
+  /** Tokens of the team's user. */
+  logIn(): Promise<Login> {
+    return logIn(this.api(), { kind: 'user', ...this.#content.account });
   }
 
   /** What the plugin has appended, line by line. */

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { Acceptor } from '../../runtime/acceptance/acceptor.ts';
 import { MasterKey, TeamKeys } from '../../runtime/sealing/index.ts';
-import { type Ground, PLUGIN } from './ground.ts';
+import { type Ground, type Login, PLUGIN } from './ground.ts';
 import { MountDoor } from './mount-door.ts';
 import type { Pace } from './pace.ts';
 
@@ -27,7 +27,7 @@ export class Producer {
   readonly #pool: pg.Pool;
   readonly #mount: MountDoor | null;
   #acceptor: Acceptor | null = null;
-  #token: string | null = null;
+  #login: Login | null = null;
   #next = 0;
 
   constructor(ground: Ground) {
@@ -125,19 +125,19 @@ export class Producer {
   #byHttp(key: string): Promise<string> {
     const { service, args } = this.#ground;
     const body = { service, plugin: PLUGIN, args, payload: key, retries: RETRIES, backoff: `${BACKOFF_MS}ms` };
-    return this.#post(new URL('/v1/invocations', this.#ground.api()), key, body);
+    return this.#post(new URL('/v1/invocations', this.#ground.api()), 'apiToken', key, body);
   }
 
   #byGateway(key: string): Promise<string> {
-    return this.#post(new URL(this.#ground.gateway()), key, { plugin: PLUGIN, args: this.#ground.args, payload: key });
+    return this.#post(new URL(this.#ground.gateway()), 'edgeToken', key, { plugin: PLUGIN, args: this.#ground.args, payload: key });
   }
 
-  async #post(address: URL, key: string, body: unknown): Promise<string> {
-    this.#token ??= await this.#ground.logIn();
+  async #post(address: URL, token: keyof Login, key: string, body: unknown): Promise<string> {
+    this.#login ??= await this.#ground.logIn();
     const response = await fetch(address, {
       method: 'POST',
       headers: {
-        authorization: `Bearer ${this.#token}`,
+        authorization: `Bearer ${this.#login[token]}`,
         'content-type': 'application/json',
         'idempotency-key': key,
         prefer: 'respond-async',
@@ -146,7 +146,7 @@ export class Producer {
       signal: AbortSignal.timeout(10_000),
     });
     await response.arrayBuffer();
-    if (response.status === 401) this.#token = null;
+    if (response.status === 401) this.#login = null;
     if (response.status !== 202 && response.status !== 200) throw new Error(`HTTP ${response.status}`);
     return key;
   }
