@@ -9,6 +9,8 @@ import { siblingModule } from './sibling-module.ts';
 
 /** A process that ran this long starts with a short pause again. */
 const STEADY_MS = 60_000;
+/** A child that hangs and does not stop is killed after this time, more than a working one ever takes. */
+const PATIENCE_MS = 10_500;
 /** Exit code of an unexpected failure. */
 const CRASHED = 70;
 /** Exit codes of what may be better the next time; others are answers to a person. */
@@ -112,5 +114,6 @@ export class Supervisor {
   #stop(): void {
     this.#stopping.abort();
     this.#child?.kill('SIGTERM');
+    setTimeout(() => this.#child?.kill('SIGKILL'), PATIENCE_MS).unref();
   }
 }

@@ -82,6 +82,8 @@ export class Inheritance {
     const place = Place.seize(folder);
     if (place === null) return 0;
     try {
+      // Messages of others stay; opening their spool again and again would cost the disk.
+      if (place.mountpoint === null && !place.isOf(this.#options.owner)) return 0;
       const [folder] = place.spools;
       const spool = folder === undefined ? NOTHING : LeftSpool.open(folder);
       // Its supervisor was killed; the mounting process is about to end.

@@ -156,6 +156,17 @@ test('a mount that a killed process left is cleaned up, even while someone sits 
   await once(guest, 'exit');
 });
 
+test('a mounting process that hangs while it should stop is killed, and leaves no mount', { skip: noFuse }, async (t) => {
+  const world = await World.create(t);
+  const mounted = await world.mount();
+  const [supervisor, daemon] = mounted.pids;
+  process.kill(daemon, 'SIGSTOP');
+  process.kill(supervisor, 'SIGTERM');
+  await until(() => !existsSync(`/proc/${supervisor}`), { timeoutMs: 20_000, what: 'the end of the supervisor' });
+  assert.equal(existsSync(`/proc/${daemon}`), false);
+  assert.equal(isMounted(mounted.mountpoint), false);
+});
+
 test('the mount ends with its supervisor, whatever killed that', { skip: noFuse }, async (t) => {
   const world = await World.create(t);
   const mounted = await world.mount();
