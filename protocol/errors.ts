@@ -58,7 +58,7 @@ export const ERRORS = Object.freeze({
     status: 415,
     exitCode: 65,
     retryable: false,
-    hint: 'Send application/json, or application/octet-stream with plugin and args in the query.',
+    hint: 'Send what the detail names; any content type goes with plugin and args in the query.',
   },
   TFS_RANGE: { number: 16, status: 416, exitCode: 65, retryable: false, hint: 'Ask for bytes below the size named in Content-Range.' },
   TFS_METHOD: { number: 17, status: 405, exitCode: 64, retryable: false, hint: 'Use one of the methods named in Allow.' },

@@ -7,7 +7,7 @@ import { type GuardParts, registerGuard } from './guard.ts';
 import { type HealthParts, registerHealth } from './health-routes.ts';
 import { type InvokeParts, registerInvoke } from './invoke-route.ts';
 import { type KeptParts, registerKept } from './kept/kept-routes.ts';
-import { refuseConnection, registerProblems } from './problems.ts';
+import { HEADER_BYTES, refuseConnection, registerProblems } from './problems.ts';
 import { RateLimitedError } from './rate-limits.ts';
 import { type HookParts, registerHooks } from './webhooks/hook-route.ts';
 
@@ -31,7 +31,7 @@ export function buildApp(parts: AppParts): FastifyInstance {
     requestTimeout: 60_000,
     keepAliveTimeout: 72_000,
     forceCloseConnections: 'idle',
-    http: { maxHeaderSize: 16 * 1024, headersTimeout: 15_000, keepAlive: true, keepAliveInitialDelay: 30_000 },
+    http: { maxHeaderSize: HEADER_BYTES, headersTimeout: 15_000, keepAlive: true, keepAliveInitialDelay: 30_000 },
     trustProxy: parts.proxies || false,
     routerOptions: { maxParamLength: 256 },
     clientErrorHandler: (error, socket) => refuseConnection(error as NodeJS.ErrnoException, socket),

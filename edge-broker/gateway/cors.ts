@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { TriggerFsError } from '../../protocol/errors.ts';
 import type { HttpSettings } from '../../protocol/http/gateway.ts';
+import { parseSource } from '../../protocol/http/gateway-source.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -46,11 +47,18 @@ export function answerOptions(
     allow(reply, allowed);
     reply.headers({
       'access-control-allow-methods': methods.filter((method) => method !== 'OPTIONS').join(', '),
-      'access-control-allow-headers': REQUEST_HEADERS,
+      'access-control-allow-headers': [REQUEST_HEADERS, ...mappedHeaders(http)].join(', '),
       'access-control-max-age': MAX_AGE_SECONDS,
     });
   }
   return reply.code(204).send();
+}
+
+/** Headers that the service reads arguments from. */
+function mappedHeaders(http: HttpSettings | 'any' | null): string[] {
+  if (http === 'any' || http === null) return [];
+  const places = [http.payload, ...Object.values(http.args)].map((text) => parseSource(text)?.place);
+  return [...new Set(places.flatMap((place) => (place?.from === 'header' ? place.name : [])))];
 }
 
 interface Allowed {

@@ -17,6 +17,7 @@ export interface InvokeParts {
 }
 
 const JSON_TYPE = /^application\/json\s*(;|$)/i;
+const GZIP = [0x1f, 0x8b] as const;
 const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;
 const ARGUMENT_PREFIX = 'args.';
 const BodyCheck = Compile(InvokeBody);
@@ -74,10 +75,16 @@ function readQuery(query: Readonly<Record<string, unknown>>, payload: Buffer): F
 
 function readBody({ query, contentType, body }: InvokeParts): Fields {
   if (!JSON_TYPE.test(contentType)) {
-    fail('TFS_UNSUPPORTED_MEDIA', `${quote(contentType)} needs the plugin in the query; without it the body must be application/json`);
+    const given = contentType === '' ? 'a body without a Content-Type' : `a body of ${quote(contentType)}`;
+    fail(
+      'TFS_UNSUPPORTED_MEDIA',
+      `${given} needs the plugin in the query (?plugin=NAME/NAME); without it the body must be application/json`,
+    );
   }
   const [extra] = Object.keys(query);
   if (extra !== undefined) fail('TFS_BAD_REQUEST', `the query has ${quote(extra)}, but no plugin`);
+  if (body.length === 0) fail('TFS_BAD_JSON', 'the body is empty; it should be such as {"plugin": "command/command", "command": "uptime"}');
+  if (body[0] === GZIP[0] && body[1] === GZIP[1]) fail('TFS_UNSUPPORTED_MEDIA', 'the body is compressed; send it as it is');
   const value = parseJson(body);
   if (!BodyCheck.Check(value)) throw bodyError(value);
   const args = Object.entries(value.args ?? {}).map(([name, given]): [string, string] => [name, String(given)]);
