@@ -41,6 +41,35 @@ suite('durable invocations', () => {
     assert.equal(readFileSync(file, 'utf8'), 'one\n');
   });
 
+  test('a worker that hangs until it was given up, and goes on then, changes nothing', async () => {
+    const file = join(system.folder, 'hung');
+    const command = `echo "$$" >> ${file}; test "$(wc -l < ${file})" = 1 && sleep 1; tail -n 1 ${file}`;
+    const { id } = await accept(system, { command, timeout: '30s', retries: 1, backoff: '100ms' });
+    await until(() => existsSync(file), { what: 'it runs' });
+    await until(async () => (await find(system, id)).attempts[0]?.worker === 'demo01', { what: 'its worker is noted' });
+    const workers = system.parts('worker-agent');
+    for (const pid of workers) process.kill(pid, 'SIGSTOP');
+    try {
+      const lost = async (): Promise<boolean> => (await find(system, id)).attempts[0]?.verdict === 'worker-lost';
+      await until(lost, { timeoutMs: 20_000, what: 'the worker is given up' });
+    } finally {
+      for (const pid of workers) process.kill(pid, 'SIGCONT');
+    }
+    const item = await ended(system, id);
+    assert.equal(item.state, 'done');
+    assert.deepEqual(
+      item.attempts.map(({ verdict, late }) => [verdict, late]).filter(([verdict]) => verdict !== 'no-worker'),
+      [
+        ['worker-lost', false],
+        ['ok', false],
+      ],
+    );
+    const executions = readFileSync(file, 'utf8').split('\n').filter(Boolean);
+    assert.equal(executions.length, 2);
+    assert.equal(item.result?.output.trim(), executions[1]);
+    assert.ok(executions.length <= item.attempts.reduce((sum, { sends }) => sum + sends, 0));
+  });
+
   test('an invocation outlives the control-plane that has it, and runs once', async () => {
     const file = join(system.folder, 'control-plane');
     const command = `echo began >> ${file}; sleep 3; echo ended >> ${file}; echo the output`;
