@@ -45,12 +45,15 @@ create function triggerfs.take_schedules(ids integer[], due timestamptz[], versi
       coalesce((extract(epoch from s.timeout) * 1000)::integer, t.timeout_ms), s.retries, coalesce(u.identity, ''),
       (select count(*)::integer from triggerfs.queue_items q where q.schedule_id = s.id and q.state in ('queued', 'running'))
     from unnest(ids, due, versions) as w (id, due, version)
-    join triggerfs.schedules s on s.id = w.id and s.next_run_at = w.due and s.version = w.version
+    -- One by one, by their ids: thousands may be due at one instant, and no plan may look at all of them for each one.
+    cross join lateral (select l.* from triggerfs.schedules l
+      where l.id = w.id and l.next_run_at is not distinct from w.due and l.version = w.version
+        and l.enabled and l.error is null and l.resident is null
+      limit 1 for update skip locked) s
     left join triggerfs.triggers t on t.team_id = s.team_id and t.id = s.trigger_id
     left join triggerfs.services v on v.team_id = t.team_id and v.id = t.service_id
     left join triggerfs.users u on u.id = s.owner_id
-    where s.enabled and s.error is null and s.resident is null
-    order by s.id for update of s skip locked
+    order by s.id
 $$;
 
 -- Records slots, and hands what is to be run to the queue: item n of `items`, with payloads[n], is the one of the fire with its id as

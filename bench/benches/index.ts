@@ -8,6 +8,7 @@ import { history } from './history.ts';
 import { idle } from './idle.ts';
 import { nginx } from './nginx.ts';
 import { schedules } from './schedules.ts';
+import { storm } from './storm.ts';
 
 /** All benchmarks, in the order in which they run. */
-export const BENCHES: readonly Bench[] = [echo, exec, fuse, nginx, durable, failOver, idle, history, schedules];
+export const BENCHES: readonly Bench[] = [echo, exec, fuse, nginx, durable, failOver, idle, history, schedules, storm];

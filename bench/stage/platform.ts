@@ -30,12 +30,15 @@ export interface BrokerProcess {
 export class Platform {
   readonly api: string;
   readonly databaseUrl: string;
+  /** The first control-plane. */
+  readonly controlPlaneProcess: Program;
   readonly #stage: Stage;
   #mainBroker: Promise<BrokerProcess> | null = null;
 
-  private constructor(stage: Stage, databaseUrl: string, api: string) {
+  private constructor(stage: Stage, databaseUrl: string, controlPlane: Program, api: string) {
     this.#stage = stage;
     this.databaseUrl = databaseUrl;
+    this.controlPlaneProcess = controlPlane;
     this.api = api;
   }
 
@@ -49,8 +52,9 @@ export class Platform {
     const postgres = await EmbeddedPostgres.start({ dataDir: folder, port: 0, log: silentLogger(), fsync: false });
     stage.add('PostgreSQL', () => postgres.stop());
     await migrate({ url: postgres.url });
-    const { url } = await startControlPlane(stage, 'control-plane', postgres.url).ready();
-    return new Platform(stage, postgres.url, url as string);
+    const controlPlane = startControlPlane(stage, 'control-plane', postgres.url);
+    const { url } = await controlPlane.ready();
+    return new Platform(stage, postgres.url, controlPlane, url as string);
   }
 
   /** Starts another control-plane on the same database, with the same master key. */
