@@ -62,6 +62,9 @@ create unique index queue_items_key on triggerfs.queue_items (team_id, idempoten
 create index queue_items_state on triggerfs.queue_items (team_id, state, id);
 create index queue_items_running on triggerfs.queue_items (team_id, service_key) where state = 'running';
 create index queue_items_parked on triggerfs.queue_items (team_id, service_key, parked, priority desc, due_at) where state = 'queued' and parked > 0;
+create index queue_items_parked_key on triggerfs.queue_items (team_id, concurrency_key)
+  where state = 'queued' and parked = 1 and concurrency_key is not null;
+create index queue_items_lost on triggerfs.queue_items (ended_at) where state in ('dead', 'expired');
 
 create table triggerfs.queue_attempts (
   item_id uuid not null references triggerfs.queue_items on delete cascade,

@@ -73,7 +73,7 @@ end $$;
 -- Accepts one invocation in the caller's own transaction: it exists when that commits, and never did when it rolls back.
 -- Options: delay, timeout, backoff, max_age (intervals), priority, retries, concurrency_key, idempotency_key, on_success, on_failure.
 create function triggerfs.invoke(service text, plugin text, payload bytea, args jsonb default '{}', options jsonb default '{}') returns uuid
-  language plpgsql security definer set search_path = triggerfs, public, pg_temp as $$
+  language plpgsql security definer set search_path = triggerfs, pg_temp as $$
 declare
   team integer := coalesce(triggerfs.application_team(), triggerfs.only_team());
   unknown text;
@@ -94,6 +94,9 @@ begin
   elsif not coalesce(jsonb_typeof(options -> 'priority') = 'number' and (options ->> 'priority')::numeric between -100 and 100, options -> 'priority' is null)
       or not coalesce(jsonb_typeof(options -> 'retries') = 'number' and (options ->> 'retries')::numeric between 0 and 1000, options -> 'retries' is null) then
     raise exception using errcode = '22023', message = 'priority is a number from -100 to 100, retries one from 0 to 1000';
+  elsif exists (select from unnest(array['concurrency_key', 'idempotency_key']) k
+      where options ? k and (jsonb_typeof(options -> k) <> 'string' or length(options ->> k) not between 1 and 200)) then
+    raise exception using errcode = '22023', message = 'concurrency_key and idempotency_key are texts of 1 to 200 characters';
   elsif octet_length(payload) > 4194304 then
     raise exception using errcode = '22023', message = format('payload of %s bytes, at most 4194304', octet_length(payload));
   end if;
@@ -107,7 +110,7 @@ begin
     'priority', options -> 'priority', 'retries', options -> 'retries', 'concurrencyKey', options ->> 'concurrency_key',
     'idempotencyKey', options ->> 'idempotency_key',
     'idempotencyHash', case when options ? 'idempotency_key' then
-      encode(digest(convert_to(concat_ws('|', service, plugin, args::text, options::text, encode(payload, 'hex')), 'UTF8'), 'sha256'), 'hex') end,
+      encode(sha256(convert_to(concat_ws('|', service, plugin, args::text, options::text, encode(payload, 'hex')), 'UTF8')), 'hex') end,
     'onSuccess', options -> 'on_success', 'onFailure', options -> 'on_failure'));
   select e.id, e.existing into made from triggerfs.enqueue(jsonb_build_array(wanted), array[payload]) e;
   if made.id is null then

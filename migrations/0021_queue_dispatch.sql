@@ -5,8 +5,8 @@
 create function triggerfs.queue_claim(items uuid[], by_dispatcher uuid)
   returns table (id uuid, action text, attempt integer, invocation_id uuid, resume_worker integer, team_id integer, team text, source text,
     caller text, service text, plugin text, args jsonb, trigger_id integer, schedule_id integer, timeout_ms integer, payload bytea,
-    sealed boolean, retries_left integer, retried integer, waits integer, losses integer, backoff_ms integer, accepted_at timestamptz, due_at timestamptz,
-    expires_at timestamptz, cancel_requested boolean, on_success jsonb, on_failure jsonb, depth integer)
+    sealed boolean, retries_left integer, retried integer, waits integer, losses integer, backoff_ms integer, age_ms float8,
+    accepted_at timestamptz, due_at timestamptz, expires_at timestamptz, cancel_requested boolean, on_success jsonb, on_failure jsonb, depth integer)
   language plpgsql security definer set search_path = triggerfs, pg_temp as $$
 #variable_conflict use_column
 begin
@@ -72,7 +72,7 @@ begin
     -- Workers that were lost with it, perhaps before they began.
     case when t.attempt = 0 then 0 else (select count(*)::integer from triggerfs.queue_attempts a
       where a.item_id = t.id and a.verdict = 'no-worker' and a.error = 'TFS_WORKER_LOST') end,
-    t.backoff_ms, t.accepted_at::timestamptz, t.due_at::timestamptz,
+    t.backoff_ms, (extract(epoch from now() - t.accepted_at) * 1000)::float8, t.accepted_at::timestamptz, t.due_at::timestamptz,
     t.expires_at::timestamptz, t.cancel_requested, t.on_success, t.on_failure, t.depth::integer
   from taken t join decided d on d.id = t.id left join begun b on b.id = t.id left join triggerfs.teams n on n.id = t.team_id
   where d.action <> 'gone';
@@ -175,11 +175,13 @@ begin
       perform triggerfs.queue_release(place.team_id, place.service_key);
     end if;
   end loop;
-  -- A key that is free again may have made items of other services wait.
+  -- A key that is free again may have made items of other services wait. Key by key along the index, however many others wait.
   perform triggerfs.queue_release(p.team_id, p.service_key) from (
-    select distinct i.team_id, i.service_key from jsonb_array_elements(settled) c join triggerfs.queue_items i
-      on i.team_id = (c ->> 'team_id')::integer and i.concurrency_key = c ->> 'concurrency_key' and i.state = 'queued' and i.parked = 1
-      where c ->> 'concurrency_key' is not null) p;
+    select distinct k.team_id, w.service_key
+      from (select distinct (c ->> 'team_id')::integer as team_id, c ->> 'concurrency_key' as key from jsonb_array_elements(settled) c
+        where c ->> 'concurrency_key' is not null) k
+      cross join lateral (select i.service_key from triggerfs.queue_items i
+        where i.team_id = k.team_id and i.concurrency_key = k.key and i.state = 'queued' and i.parked = 1 offset 0) w) p;
   return query select (c ->> 'id')::uuid, c ->> 'state' from jsonb_array_elements(settled) c;
 end $$;
 

@@ -217,8 +217,8 @@ begin
         -- What was reported is known also to a journal that has forgotten it.
         -- The one time of a schedule counts also when it has passed already.
         case when s.run_at <= h.from_at and (s.last_due_at is null or s.last_due_at < s.run_at) and h.generation = 1 then s.run_at - interval '1 ms'
-          else greatest(h.from_at, case when h.schedule_id <> all (fresh) then (select max(coalesce(f.through_at, f.due_at)) from triggerfs.schedule_fires f
-          where f.schedule_id = s.id and f.due_at >= h.from_at and f.worker is not null) end) end,
+          else greatest(h.from_at, case when h.schedule_id <> all (fresh) then (select coalesce(f.through_at, f.due_at) from triggerfs.schedule_fires f
+          where f.schedule_id = s.id and f.due_at >= h.from_at and f.worker is not null order by f.due_at desc limit 1) end) end,
         h.schedule_id <> all (fresh), case when h.journal <> by_journal then h.rival_since + h.offline + interval '30 s' end, h.journal = by_journal and h.rival is not null, s.name, s.cron, s.timezone,
         extract(epoch from s.every)::float8 * 1000, s.planned_from, s.run_at, coalesce(s.service, v.name), coalesce(s.plugin, t.plugin),
         coalesce(t.args, '{}') || s.args, s.payload, coalesce(extract(epoch from s.timeout)::float8 * 1000, t.timeout_ms), s.catchup,
@@ -264,7 +264,7 @@ begin
     )
     select g.place,
         case when s.id is not null then exists (select from inserted i where i.schedule_id = g.schedule and i.due_at = to_timestamp(g.due / 1000.0))
-          else not exists (select from triggerfs.invocations i where i.id = g.invocation) end,
+          else not exists (select from triggerfs.invocations i where i.id = g.invocation and i.team_id = g.team_id) end,
         coalesce(u.identity, ''), s.trigger_id
       from given g left join triggerfs.schedules s on s.id = g.schedule and s.team_id = g.team_id left join triggerfs.users u on u.id = s.owner_id
       order by g.place;

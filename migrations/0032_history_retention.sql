@@ -40,14 +40,14 @@ create function triggerfs.sealing_key(sealed bytea) returns integer
   language sql immutable strict parallel safe
   return get_byte(sealed, 2) | (get_byte(sealed, 3) << 8) | (get_byte(sealed, 4) << 16) | (get_byte(sealed, 5) << 24);
 
--- Keys of the teams that something kept outside of the history is sealed with.
+-- Keys of the teams that something kept outside of the history is sealed with. Of what is large only the beginning is read.
 create view triggerfs.keys_in_use as
   select r.team_id, triggerfs.sealing_key(r.word) as id from triggerfs.redactions r
   union all select s.team_id, triggerfs.sealing_key(s.sealed) from triggerfs.hook_secrets s
   union all select s.team_id, triggerfs.sealing_key(s.secret) from triggerfs.queue_secrets s
-  union all select c.team_id, triggerfs.sealing_key(c.body) from triggerfs.queue_callbacks c
-  union all select i.team_id, triggerfs.sealing_key(i.payload) from triggerfs.queue_items i where i.sealed and i.payload is not null
-  union all select i.team_id, triggerfs.sealing_key(i.answer) from triggerfs.queue_items i where i.answer is not null;
+  union all select c.team_id, triggerfs.sealing_key(substring(c.body from 1 for 6)) from triggerfs.queue_callbacks c
+  union all select i.team_id, triggerfs.sealing_key(substring(i.payload from 1 for 6)) from triggerfs.queue_items i where i.sealed and i.payload is not null
+  union all select i.team_id, triggerfs.sealing_key(substring(i.answer from 1 for 6)) from triggerfs.queue_items i where i.answer is not null;
 
 -- Retires data keys that are older than so many days, so that what comes next is sealed with a new one.
 create function triggerfs.rotate_team_keys(days integer) returns integer

@@ -314,6 +314,16 @@ test('triggerfs.invoke belongs to the transaction of its caller, and only to its
   assert.deepEqual(seen.rows, [{ state: 'done', verdict: 'ok' }]);
   await assert.rejects(shop.query(`select triggerfs.invoke('other', 'p')`), /service other does not exist in team a/);
   await assert.rejects(shop.query(`select triggerfs.invoke('s', 'p', 'x', '{}', '{"when": "now"}')`), /unknown option 'when'/);
+  for (const key of ['', 'k'.repeat(201), 7]) {
+    for (const option of ['concurrency_key', 'idempotency_key']) {
+      const options = JSON.stringify({ [option]: key });
+      await assert.rejects(shop.query(`select triggerfs.invoke('s', 'p', 'x', '{}', $1)`, [options]), /texts of 1 to 200 characters/);
+    }
+  }
+  const keyed = `select triggerfs.invoke('s', 'p', $1, '{}', '{"idempotency_key": "once"}') as id`;
+  const once = (await shop.query(keyed, ['first'])).rows;
+  assert.deepEqual((await shop.query(keyed, ['first'])).rows, once);
+  await assert.rejects(shop.query(keyed, ['second']), /was used for another request/);
   await assert.rejects(shop.query('select * from triggerfs.queue_items'), /permission denied/);
   await shop.query(`set app.team = '2'`);
   assert.equal((await shop.query('select triggerfs.application_team() as team')).rows[0].team, stage.owner.teamId);
