@@ -85,6 +85,7 @@ create function triggerfs.enqueue_batch(rules jsonb, rule_of integer[], ids uuid
 declare
   made uuid[];
 begin
+  perform triggerfs.check_queue_plans(rules, rule_of, ids, keys);
   -- Without keys only a repeated statement brings what is there already. A row that is inserted without asking costs a fifth less.
   if keys is null then
     begin

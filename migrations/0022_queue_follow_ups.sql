@@ -29,22 +29,25 @@ begin
 end $$;
 
 -- Fires the trigger file that follows an item, with its result as payload. Returns the new item; null when the trigger is gone,
--- has no rule any more, or follows too many others: then a letter says so.
+-- has no rule any more, follows too many others, or the plan allows no more: then a letter says so.
 create function triggerfs.queue_follow(item uuid, follow text, new_id uuid, body bytea) returns uuid
   language plpgsql security definer set search_path = triggerfs, pg_temp as $$
 declare
   parent record;
   rule record;
   made uuid;
+  full_queue boolean;
 begin
   select i.id, i.team_id, i.caller, i.depth, i.priority into parent from triggerfs.queue_items i where i.id = item;
   select t.* into rule from triggerfs.queue_trigger(parent.team_id, (
     select m.user_id from triggerfs.memberships m join triggerfs.users u on u.id = m.user_id
       where m.team_id = parent.team_id and lower(u.identity) = lower(parent.caller)), follow) t;
-  if rule.service is null or rule.plugin is null or parent.depth >= 8 then
+  full_queue := coalesce(triggerfs.queue_room(parent.team_id) = 0, false);
+  if rule.service is null or rule.plugin is null or parent.depth >= 8 or full_queue then
     perform triggerfs.send_mail(parent.team_id, null, 'queue', format('The follow-up %s did not fire', left(follow, 100)),
       format('It follows invocation %s. %s', parent.id,
-        case when parent.depth >= 8 then 'Follow-ups of follow-ups end after eight.' else 'There is no trigger with a service and a plugin there.' end));
+        case when parent.depth >= 8 then 'Follow-ups of follow-ups end after eight.'
+          when full_queue then 'The team has as many waiting invocations as its plan allows.' else 'There is no trigger with a service and a plugin there.' end));
     return null;
   end if;
   select e.id into made from triggerfs.enqueue(jsonb_build_array(jsonb_strip_nulls(jsonb_build_object('id', new_id, 'team', parent.team_id,

@@ -24,6 +24,8 @@ create function triggerfs.queue_redrive(team integer, items uuid[]) returns inte
 declare
   back uuid[];
 begin
+  perform triggerfs.check_queue_plan(team, (select count(*) from triggerfs.queue_items i
+    where i.team_id = team and i.id = any(items) and i.state in ('dead', 'expired', 'cancelled')));
   with changed as (
     update triggerfs.queue_items i set state = 'queued', parked = 0, retried = 0, waits = 0, uncertain = false, cancel_requested = false,
         due_at = now(), expires_at = now() + i.max_age_ms * interval '1 ms', ended_at = null, verdict = null, exit_code = null, error = null,

@@ -64,14 +64,21 @@ create function triggerfs.record_fires(fires jsonb, items jsonb, payloads bytea[
 declare
   made integer;
   known uuid[];
+  refused uuid[] := '{}';
 begin
+  -- Who runs a schedule by hand is told; a slot of one team must not fail those of others.
+  if exists (select from jsonb_array_elements(fires) f where coalesce(f ->> 'source', 'clock') = 'clock') then
+    refused := triggerfs.fires_without_room(items);
+  end if;
   with given as (
     select * from jsonb_to_recordset(fires) as f (schedule integer, team integer, due timestamptz, outcome text, source text, "offsetMs" bigint,
       invocation uuid, through timestamptz, reason text)
   ), inserted as (
     insert into triggerfs.schedule_fires as i (schedule_id, due_at, team_id, outcome, source, lateness_ms, invocation_id, through_at, reason)
-      select g.schedule, g.due, g.team, g.outcome, coalesce(g.source, 'clock'),
-        greatest(0, (extract(epoch from clock_timestamp() - g.due) * 1000)::bigint - coalesce(g."offsetMs", 0)), g.invocation, g.through, coalesce(g.reason, '')
+      select g.schedule, g.due, g.team, case when g.invocation = any(refused) then 'skipped' else g.outcome end, coalesce(g.source, 'clock'),
+        greatest(0, (extract(epoch from clock_timestamp() - g.due) * 1000)::bigint - coalesce(g."offsetMs", 0)),
+        case when g.invocation <> all(refused) then g.invocation end, g.through,
+        case when g.invocation = any(refused) then 'as many invocations wait as the plan of the team allows' else coalesce(g.reason, '') end
       from given g on conflict do nothing returning i.invocation_id
   )
   select count(*), coalesce(array_agg(i.invocation_id) filter (where i.invocation_id is not null), '{}') into made, known from inserted i;

@@ -20,7 +20,7 @@ export async function readPlan(tx: Transaction, principal: Principal): Promise<P
             'used', case r.kind when 'teams' then o.used else triggerfs.team_use(t.id, r.kind) end,
             'limit', case r.kind when 'teams' then case when o.used = 0 then p.teams else o.allowed end
               else (to_jsonb(p) ->> r.kind)::integer end) order by r.position)
-          from unnest(array['teams', 'users', 'workers', 'services', 'triggers']) with ordinality r (kind, position)) as limits
+          from unnest(array['teams', 'users', 'workers', 'services', 'triggers', 'schedules', 'queued']) with ordinality r (kind, position)) as limits
      from triggerfs.teams t join triggerfs.plans p on p.name = t.plan cross join triggerfs.owned_teams($2) o where t.id = $1`,
     [principal.teamId, principal.id],
   );

@@ -1,12 +1,14 @@
 import { type Static, Type } from 'typebox';
 
-/** What a plan limits. `teams` counts those that the caller owns, everything else what the team has. */
+/** What a plan limits. `teams` counts those that the caller owns, `queued` the invocations that wait, everything else what the team has. */
 export const PlanResource = Type.Union([
   Type.Literal('teams'),
   Type.Literal('users'),
   Type.Literal('workers'),
   Type.Literal('services'),
   Type.Literal('triggers'),
+  Type.Literal('schedules'),
+  Type.Literal('queued'),
 ]);
 
 /** Answer of `GET /v1/plan`: what the team uses of what its plan allows. */

@@ -66,7 +66,7 @@ export class Acceptor {
 
   /**
    * Resolves when the item is committed.
-   * @throws TriggerFsError TFS_CONFLICT (the idempotency key belongs to another request), TFS_UNAVAILABLE (the database; the item may have been accepted)
+   * @throws TriggerFsError TFS_CONFLICT (the idempotency key belongs to another request), TFS_LIMIT (the plan of the team), TFS_UNAVAILABLE (the database; the item may have been accepted)
    */
   accept(item: NewItem): Promise<Accepted> {
     const { promise, resolve, reject } = Promise.withResolvers<Accepted>();
@@ -106,9 +106,23 @@ export class Acceptor {
       this.#options.onAccepted?.();
     } catch (error) {
       // What is wrong with one of them is none of the others' business.
-      if (keyed.length === 1 || !isStatementError(error)) for (const [waiting] of keyed) waiting.reject(translate(error));
+      if (isPlanLimit(error)) await this.#fit(keyed, error);
+      else if (keyed.length === 1 || !isStatementError(error)) for (const [waiting] of keyed) waiting.reject(translate(error));
       else for (const [waiting] of keyed) await this.#commit([waiting]);
     }
+  }
+
+  /** Somebody's plan has no room for all: teams stand alone, and of one team the first come in as far as there is room. */
+  async #fit(keyed: readonly Keyed[], error: { readonly message: string; readonly detail?: string }): Promise<void> {
+    const teams = [...Map.groupBy(keyed, ([{ item }]) => item.team).values()].map((each) => each.map(([waiting]) => waiting));
+    const [only = []] = teams;
+    if (teams.length > 1) {
+      for (const team of teams) await this.#commit(team);
+      return;
+    }
+    const room = Math.min(Number(error.detail ?? 0) || 0, only.length - 1);
+    if (room > 0) await this.#commit(only.slice(0, room));
+    for (const waiting of only.slice(room)) waiting.reject(new TriggerFsError('TFS_LIMIT', error.message, { cause: error }));
   }
 
   /** The key of each item's team; items of teams that have none are refused. */
@@ -186,6 +200,11 @@ function isStatementError(error: unknown): boolean {
   if (error instanceof TriggerFsError) return true;
   const state = (error as { code?: string }).code ?? '';
   return /^[0-9A-Z]{5}$/.test(state) && !NOT_THE_STATEMENT.test(state);
+}
+
+/** SQLSTATE of limits of plans. */
+function isPlanLimit(error: unknown): error is Error & { readonly detail?: string } {
+  return error instanceof Error && (error as { code?: string }).code === 'TF001';
 }
 
 function translate(error: unknown): unknown {

@@ -47,19 +47,24 @@ suite('plans', () => {
 
   test('the plans are those of the documentation, and self-hosted teams are unlimited', async () => {
     const plans = await api.sql(
-      `select concat_ws(' ', name, coalesce(teams, -1), coalesce(workers, -1), coalesce(services, -1), coalesce(triggers, -1), coalesce(users, -1), public_services) as plan
+      `select concat_ws(' ', name, coalesce(teams, -1), coalesce(workers, -1), coalesce(services, -1), coalesce(triggers, -1), coalesce(users, -1), coalesce(schedules, -1), coalesce(queued, -1), public_services) as plan
        from triggerfs.plans order by position`,
     );
     assert.deepEqual(
       plans.map((row) => row.plan),
-      ['free 1 2 1 3 2 f', 'basic 1 25 5 26 9 t', 'advanced 2 100 20 51 25 t', 'unlimited -1 -1 -1 -1 -1 t'],
+      [
+        'free 1 2 1 3 2 5 100 f',
+        'basic 1 25 5 26 9 50 10000 t',
+        'advanced 2 100 20 51 25 500 100000 t',
+        'unlimited -1 -1 -1 -1 -1 -1 -1 t',
+      ],
     );
     assert.deepEqual(await api.sql('select distinct plan from triggerfs.teams'), [{ plan: 'unlimited' }]);
     await assert.rejects(setPlan('golden'), /teams_plan/);
     const page = await readFile(join(packageRoot(), 'docs', 'teams.md'), 'utf8');
     const documented = await api.sql(
       `select '| ' || concat_ws(' | ', name, coalesce(teams::text, 'any'), coalesce(users::text, 'any'), coalesce(workers::text, 'any'),
-         coalesce(services::text, 'any'), coalesce(triggers::text, 'any'), case when public_services then 'yes' else 'no' end) || ' |' as row
+         coalesce(services::text, 'any'), coalesce(triggers::text, 'any'), coalesce(schedules::text, 'any'), coalesce(queued::text, 'any'), case when public_services then 'yes' else 'no' end, history_days) || ' |' as row
        from triggerfs.plans`,
     );
     for (const { row } of documented) assert.ok(page.includes(String(row)), `docs/teams.md: ${row}`);
@@ -133,6 +138,8 @@ suite('plans', () => {
         { resource: 'workers', used: 1, limit: 2 },
         { resource: 'services', used: 1, limit: 1 },
         { resource: 'triggers', used: 3, limit: 3 },
+        { resource: 'schedules', used: 0, limit: 5 },
+        { resource: 'queued', used: 0, limit: 100 },
       ],
     });
     await setPlan('unlimited');
@@ -145,6 +152,8 @@ suite('plans', () => {
         [1, null],
         [1, null],
         [3, null],
+        [0, null],
+        [0, null],
       ],
     );
   });

@@ -97,7 +97,10 @@ async function readMail(call: Call): Promise<Answer> {
 async function showPlan(call: Call): Promise<Answer> {
   const plan = await call.connection.call<PlanView>({ method: 'GET', path: '/v1/plan', signal: call.signal });
   if (call.pipeline.json) return text([], plan);
-  return table(PLAN, [...plan.limits]);
+  const notes = [
+    `plan ${plan.plan}: history of ${plan.historyDays} days, ${plan.publicServices ? 'public services' : 'no public services'}`,
+  ];
+  return table(PLAN, [...plan.limits], notes);
 }
 
 async function accept(call: Call): Promise<Answer> {
