@@ -4,7 +4,7 @@ import { statfs } from 'node:fs/promises';
 import { hostname, tmpdir, userInfo } from 'node:os';
 import { extname, join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { TriggerFsError } from '../../protocol/errors.ts';
+import { ERRORS, type ErrorCode, TriggerFsError } from '../../protocol/errors.ts';
 
 /** How long the mount may take to appear, and to go. */
 const START_MS = 15_000;
@@ -153,9 +153,9 @@ export class PrivateMount {
       const limit = setTimeout(() => fail(`the file tree was not mounted within ${START_MS / 1000} s`), START_MS);
       signal.addEventListener('abort', () => reject(new TriggerFsError('TFS_CANCELLED', 'cancelled')), { once: true });
       child.once('error', (cause) => fail(`cannot start the fs module: ${cause.message}`));
-      child.once('exit', () => {
+      child.once('close', () => {
         clearTimeout(limit);
-        fail(firstLine(said) ?? 'the fs module ended');
+        reject(failure(said));
       });
       if (child.stdout === null) return;
       createInterface({ input: child.stdout }).on('line', (line) => {
@@ -200,8 +200,11 @@ function parseEvent(line: string): FsEvent | null {
   }
 }
 
-/** Without the name of a program that the person has not started. */
-function firstLine(said: string): string | undefined {
+/** What the fs module said before it ended, as the error of the command. */
+function failure(said: string): TriggerFsError {
   const [line = ''] = said.trim().split('\n');
-  return line.replace(/^triggerfs: /, '') || undefined;
+  const words = /^triggerfs: (.*) \((TFS_[A-Z_]+)\)$/.exec(line);
+  const code = words?.[2] ?? '';
+  if (words !== null && Object.hasOwn(ERRORS, code)) return new TriggerFsError(code as ErrorCode, words[1] as string);
+  return new TriggerFsError('TFS_MOUNT', line === '' ? 'the fs module ended' : line);
 }

@@ -1,7 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { TriggerFsError } from '../../protocol/errors.ts';
 import { FileLock } from '../../runtime/sqlite/file-lock.ts';
+import { isDiskFull } from '../spool/files.ts';
 
 const LOCK = 'owner.lock';
 const MOUNT = 'mountpoint';
@@ -32,16 +34,22 @@ export class Place {
     this.#lock = lock;
   }
 
-  /** Makes one, which nobody else may read. @throws Error of the file system */
+  /** Makes one, which nobody else may read. @throws TriggerFsError TFS_SPOOL_FULL when the disk is full, TFS_CONFIG */
   static make(root: string, owner: SpoolOwner, mountpoint: string): Place {
     const folder = join(root, ownerName(owner), `${Date.now()}-${randomBytes(4).toString('hex')}`);
     const fresh = hidden(folder);
-    mkdirSync(fresh, { recursive: true, mode: 0o700 });
-    writeFileSync(join(fresh, MOUNT), mountpoint, { mode: 0o600 });
-    const lock = lockOf(fresh);
-    // Nobody sees it before it is locked.
-    renameSync(fresh, folder);
-    return new Place(folder, lock);
+    try {
+      mkdirSync(fresh, { recursive: true, mode: 0o700 });
+      writeFileSync(join(fresh, MOUNT), mountpoint, { mode: 0o600 });
+      const lock = lockOf(fresh);
+      // Nobody sees it before it is locked.
+      renameSync(fresh, folder);
+      return new Place(folder, lock);
+    } catch (cause) {
+      rmSync(fresh, { recursive: true, force: true });
+      const code = isDiskFull(cause) ? 'TFS_SPOOL_FULL' : 'TFS_CONFIG';
+      throw new TriggerFsError(code, `cannot make a spool in ${root}: ${(cause as Error).message}`, { cause });
+    }
   }
 
   /** Takes a place whose supervisor has ended; null while that lives, and when another process was faster. */

@@ -37,13 +37,18 @@ export function openSpoolFiles(folder: string, ids: InvocationIds, waitMs: numbe
   }
 }
 
+/** Whether an error of the file system or of SQLite says that there is no room. */
+export function isDiskFull(error: unknown): boolean {
+  const { code, errcode } = error as { readonly code?: string; readonly errcode?: number };
+  return errcode === SQLITE_FULL || code === 'ENOSPC' || code === 'EDQUOT';
+}
+
 function refusal(path: string, cause: unknown): TriggerFsError {
   if (cause instanceof TriggerFsError) return cause;
-  const { message, code, errcode } = cause as Error & { readonly code?: string; readonly errcode?: number };
-  if (errcode === SQLITE_FULL || code === 'ENOSPC' || code === 'EDQUOT') {
+  if (isDiskFull(cause)) {
     const text = `cannot open the spool ${path}: its disk is full; what is in the spool is safe, and goes out when there is room`;
     return new TriggerFsError('TFS_SPOOL_FULL', text, { cause });
   }
-  const text = `cannot open the spool ${path}: ${message}; move its folder away to start with an empty one`;
+  const text = `cannot open the spool ${path}: ${(cause as Error).message}; move its folder away to start with an empty one`;
   return new TriggerFsError('TFS_CONFIG', text, { cause });
 }

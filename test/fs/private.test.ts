@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -155,6 +156,22 @@ test('what has no room waits where it is, and follows when there is some', async
   for (const message of takeAll(heir, 2)) heir.spool.done(message);
   assert.equal(await heir.inheritance.look(), 10);
   assert.deepEqual(texts(takeAll(heir, 1)), names(0, 10));
+});
+
+test('a disk without room for a spool is said, and nothing half made stays', {
+  skip: process.getuid?.() !== 0 && 'needs root',
+}, (context) => {
+  const t = lastFirst(context);
+  const root = rootFolder(t);
+  assert.equal(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=4k', 'tmpfs', root]).status, 0);
+  t.after(() => spawnSync('umount', [root]));
+  writeFileSync(join(root, 'full'), 'x'.repeat(4096));
+  assert.throws(() => Place.make(root, OWNER, '/nowhere'), { code: 'TFS_SPOOL_FULL', message: /ENOSPC/ });
+  const owners = readdirSync(root).filter((name) => name !== 'full');
+  assert.deepEqual(
+    owners.flatMap((owner) => readdirSync(join(root, owner))),
+    [],
+  );
 });
 
 test('of two heirs one gets everything', async (context) => {
