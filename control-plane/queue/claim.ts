@@ -31,6 +31,8 @@ export interface Claim {
   /** Attempts whose worker was lost with them, perhaps before they began. */
   readonly losses: number;
   readonly backoff_ms: number;
+  /** How long ago it was accepted when it was taken, by the clock of the database: that of this machine may have jumped. */
+  readonly age_ms: number;
   readonly accepted_at: Date;
   readonly due_at: Date;
   readonly expires_at: Date;

@@ -41,7 +41,7 @@ const NEWS: ReadonlySet<ErrorCode> = new Set(['TFS_UNKNOWN_SERVICE', 'TFS_WRONG_
 const RETRIED: ReadonlySet<VerdictName> = new Set(['failed', 'timeout', 'worker-lost']);
 
 /** Decides what follows an attempt's outcome. `random`: 0 to 1, for the jitter. */
-export function decide(claim: Claim, outcome: Outcome, now: number, random: () => number): Decision {
+export function decide(claim: Claim, outcome: Outcome, random: () => number): Decision {
   const { verdict, error } = outcome;
   // What an earlier attempt began is still not known when this one reached nobody.
   const resumed = claim.action === 'resume';
@@ -53,7 +53,7 @@ export function decide(claim: Claim, outcome: Outcome, now: number, random: () =
   // A worker was lost that perhaps had not begun: another one gets it, as an attempt of its own.
   const moved = verdict === 'no-worker' && error === 'TFS_WORKER_LOST';
   if (moved && claim.losses < MAX_LOSSES) return again(LOSS_MS * 2 ** claim.losses, false, random);
-  if (error !== null && NEWS.has(error) && now - claim.accepted_at.getTime() < NEWS_MS) return wait(claim, resumed, random);
+  if (error !== null && NEWS.has(error) && claim.age_ms < NEWS_MS) return wait(claim, resumed, random);
   if (!(moved || RETRIED.has(verdict)) || claim.retries_left <= 0) return end('dead');
   return again(Math.min(QUEUE_LIMITS.maxBackoffMs, claim.backoff_ms * 2 ** Math.min(claim.retried, 30)), true, random);
 }

@@ -243,7 +243,7 @@ export class Dispatcher {
   #end(item: RunningItem, outcome: Outcome): void {
     // A client that is stopped ends its calls; the runs go on, and whoever takes the lease hears of them.
     if (this.#state === 'stopped') return;
-    const decision = outcome.verdict === 'expired' && item.call === null ? EXPIRED : decide(item.claim, outcome, Date.now(), Math.random);
+    const decision = outcome.verdict === 'expired' && item.call === null ? EXPIRED : decide(item.claim, outcome, Math.random);
     item.ending = { outcome, decision, result: item.collector.result(outcome), worker: item.worker };
     this.#settler.add(item);
   }

@@ -145,6 +145,15 @@ test('what a later attempt has overtaken does not go out again, unless that atte
   ]);
 });
 
+test('how old an item is, the database tells: the clock of the control-plane may have jumped', async (t) => {
+  const desk = await Desk.open(t);
+  const id = await desk.enqueue();
+  await desk.sql(`update triggerfs.queue_items set accepted_at = now() - interval '90 s'`);
+  t.mock.timers.enable({ apis: ['Date'], now: 0 });
+  const { age_ms: age } = await desk.claim(id);
+  assert.ok(age >= 90_000 && age < 120_000, `${age} ms`);
+});
+
 test('of many attempts that found no worker the newest are kept, and all that a worker may have begun', async (t) => {
   const desk = await Desk.open(t);
   const id = await desk.enqueue();
