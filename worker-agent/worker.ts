@@ -82,6 +82,8 @@ export class Worker {
       this.#fleet.announce();
     });
     this.#catalogue.watch();
+    // Standard output and standard error of each run.
+    this.#pool.prepare(2 * this.#options.config.workers.concurrency);
     this.#hosts.start();
     this.#residents.start();
     await this.#fleet.start();

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
+import { closeSync, readdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { silentLogger } from '../../runtime/logging.ts';
 import type { BoundPlan, TaskBody } from '../../worker-agent/catalogue/bound-plan.ts';
@@ -44,6 +46,33 @@ test('a start that breaks frees what it had opened and ends its run once', (t) =
   }
   assert.equal(descriptors(), before);
 });
+
+test('pipes for what may run at once are made before it, others in steps that grow', (t) => {
+  const pool = new FifoPool();
+  t.after(() => pool.close());
+  const opened: number[] = [];
+  t.after(() => opened.forEach(closeSync));
+  const open = (count: number): void => {
+    for (; opened.length < 2 * count; ) {
+      const { reader, writer } = pool.open();
+      opened.push(reader, writer);
+    }
+  };
+  pool.prepare(100);
+  assert.equal(pipes(), 100);
+  open(100);
+  assert.equal(pipes(), 100);
+  open(101);
+  assert.equal(pipes(), 200);
+  open(201);
+  assert.equal(pipes(), 400);
+});
+
+/** Pipes of this process. */
+function pipes(): number {
+  const folders = readdirSync(tmpdir()).filter((name) => name.startsWith(`triggerfs-worker-${process.pid}-`));
+  return folders.reduce((sum, folder) => sum + readdirSync(join(tmpdir(), folder)).length, 0);
+}
 
 function descriptors(): number {
   return readdirSync('/proc/self/fd').length;

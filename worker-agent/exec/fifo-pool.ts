@@ -3,7 +3,9 @@ import { closeSync, constants, existsSync, mkdtempSync, openSync, readdirSync, r
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-const BATCH = 32;
+const FIRST_BATCH = 32;
+/** As many at once, however many there are: their paths are arguments of one program. */
+const MAX_BATCH = 1024;
 const PREFIX = 'triggerfs-worker-';
 /** The owner reads and writes; other users (`workers.user`) may only write, for plugins that open /dev/stderr. */
 const MODE = '0622';
@@ -31,6 +33,18 @@ export class FifoPool {
   constructor() {
     removeLeftovers();
     this.#folder = makeFolder();
+  }
+
+  /**
+   * Makes pipes for what will run at once, before anybody waits. Making them starts a program, and this process stands still
+   * until that has ended: on a busy machine, some of that in a row is long enough for brokers to take the worker for dead.
+   */
+  prepare(count: number): void {
+    try {
+      if (count > this.#free.length) this.#make(Math.min(count - this.#free.length, MAX_BATCH));
+    } catch {
+      // A run that needs one fails with the reason.
+    }
   }
 
   /** Opens a pipe. @throws Error of the system when it is out of descriptors or space */
@@ -67,15 +81,16 @@ export class FifoPool {
       this.#free.length = 0;
       this.#folder = makeFolder();
     }
-    return this.#free.pop() ?? this.#make();
+    // Each time as many more as there are, so that a burst of runs waits a few times only.
+    if (this.#free.length === 0) this.#make(Math.min(Math.max(this.#made, FIRST_BATCH), MAX_BATCH));
+    return this.#free.pop() as string;
   }
 
-  #make(): string {
-    const paths = Array.from({ length: BATCH }, (_, index) => join(this.#folder, String(this.#made + index)));
-    this.#made += BATCH;
+  #make(count: number): void {
+    const paths = Array.from({ length: count }, (_, index) => join(this.#folder, String(this.#made + index)));
+    this.#made += count;
     execFileSync('mkfifo', ['-m', MODE, ...paths], { stdio: 'ignore' });
     this.#free.push(...paths);
-    return this.#free.pop() as string;
   }
 }
 
