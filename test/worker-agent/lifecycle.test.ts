@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
@@ -10,6 +10,7 @@ import { isAlive, Rig, type RigOptions, startRig } from './harness.ts';
 
 const PLUGINS = {
   'slow/slow': '#!/bin/sh\necho $$\nsleep 0.6\necho end\n',
+  'until/until': '#!/bin/sh\necho begin\nuntil test -e "$TRIGGERFS_ARG_FILE"; do sleep 0.02; done\necho end\n',
   'hold/hold': '#!/bin/sh\necho $$\nexec sleep 60\n',
   'much/much': '#!/bin/sh\nexec head -c "$TRIGGERFS_ARG_BYTES" /dev/zero\n',
   // Takes its time to get ready, so that runs wait for it.
@@ -51,13 +52,15 @@ test('the log has the documented lines', async () => {
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   test(`${signal}: running work ends first, new work is given back`, async () => {
     await begin();
-    const running = rig.broker.send({ plugin: 'slow/slow' });
+    const file = rig.path('enough');
+    const running = rig.broker.send({ plugin: 'until/until', args: { file } });
     const resident = Number((await rig.broker.run({ plugin: 'pid' })).stdout);
     await until(() => running.bytes > 0, { what: 'the run to start' });
     rig.worker.kill(signal);
     await until(() => rig.broker.announces.at(-1)?.concurrency === 0, { what: 'the announcement of the end' });
     const late = await rig.broker.run({ plugin: 'slow/slow' });
     assert.deepEqual([late.result.verdict, late.result.error, late.started], ['busy', 'TFS_DRAINING', 0]);
+    writeFileSync(file, '');
     assert.equal((await running.done()).verdict, 'ok');
     assert.match(running.stdout.toString(), /end/);
     assert.equal(await ended(), 0);

@@ -194,11 +194,11 @@ test('without a word for as long as the schedule allows, it rests; with a word i
   assert.ok(executions().length <= resting + 1);
   const broker = await heal();
   await until(() => broker.reports.some(({ report }) => report.outcome === 'missed'), { what: 'missed slots', timeoutMs: 20_000 });
-  const dues = rig.brokers
-    .flatMap((one) => one.reports.map(({ report }) => report))
-    .flatMap(({ due, through }) =>
-      Array.from({ length: through === undefined ? 1 : (through - due) / 1_000 + 1 }, (_, i) => due + i * 1_000),
-    );
+  // A report whose confirmation was lost with its broker comes again, word for word.
+  const reports = new Map(rig.brokers.flatMap((one) => one.reports.map(({ report }) => [JSON.stringify(report), report])));
+  const dues = [...reports.values()].flatMap(({ due, through }) =>
+    Array.from({ length: through === undefined ? 1 : (through - due) / 1_000 + 1 }, (_, i) => due + i * 1_000),
+  );
   assert.equal(new Set(dues).size, dues.length);
   assert.equal((Math.max(...dues) - Math.min(...dues)) / 1_000, dues.length - 1);
 });
