@@ -7,6 +7,7 @@ import { environment } from '../runtime/environment.ts';
 import { VERSION } from '../runtime/version.ts';
 
 const STANDARD_INPUT = '-';
+const STANDARD_INPUT_FD = 0;
 
 const OPTIONS = {
   config: {
@@ -72,7 +73,8 @@ export function readProgram(argv: readonly string[]): Program | string {
 
 function readInput(): string {
   try {
-    return readFileSync(process.stdin.fd, 'utf8');
+    // Not by process.stdin: opening that makes the pipe refuse to wait for what has not come yet.
+    return readFileSync(STANDARD_INPUT_FD, 'utf8');
   } catch (cause) {
     throw new TriggerFsError('TFS_CONFIG', `cannot read the configuration from standard input: ${(cause as Error).message}`, { cause });
   }

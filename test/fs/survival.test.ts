@@ -195,7 +195,9 @@ test('a parent with a channel that dies takes the mount with it, at any time', {
     const bin = new URL('../../fs/bin.ts', import.meta.url).pathname;
     const args = ['-config', '-', '-mountpoint', mountpoint, '-private', join(world.folder, 'private'), '-json'];
     const child = spawn(process.execPath, [bin, ...args], { stdio: ['pipe', 'pipe', 'pipe', 'ipc'] });
-    child.stdin?.end(settings);
+    // Slowly: it waits for all of it.
+    child.stdin?.write(settings.slice(0, 10));
+    setTimeout(() => child.stdin?.end(settings.slice(10)), 500);
     let printed = '';
     const read = (data: Buffer): void => {
       printed += String(data);
@@ -204,6 +206,7 @@ test('a parent with a channel that dies takes the mount with it, at any time', {
     if (when === 'before it is ready') await until(() => isMounted(mountpoint) || printed.includes('login'), { what: 'it begins' });
     if (when === 'when it is ready') await until(() => printed.includes('"ready"'), { what: 'it is ready' });
     // A dead process neither reads nor is told anything.
+    child.stdin?.on('error', () => undefined);
     child.stdout?.destroy();
     child.stderr?.destroy();
     child.disconnect();
