@@ -32,6 +32,10 @@ export class InvocationRecord {
   endedAt: number | null = null;
   /** The same invocation was taken over by another broker, which tells how it ends. */
   handedOver = false;
+  /** Whether its id belongs to another invocation is known. */
+  checked = false;
+  /** Its id belongs to another invocation, so nothing of it is kept. */
+  reused = false;
   /** It waits for the next flush. */
   dirty = false;
   /** Its runs that wait for the next flush: their rows come first. */

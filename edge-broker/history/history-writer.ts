@@ -1,9 +1,11 @@
 import type { Pool, PoolClient } from 'pg';
 import type { Logger } from '../../runtime/logging.ts';
+import { formatInvocationId } from '../../runtime/wire/invocation-id.ts';
 import { HistoryBudget } from './budget.ts';
 import { HistoryBatch, ROW_BYTES } from './history-batch.ts';
 import type { InvocationRecord, RunRecord } from './history-records.ts';
 import { alignRuns } from './repeated-runs.ts';
+import { findReused } from './reused-ids.ts';
 import type { TeamSecrets } from './team-secrets.ts';
 
 const INTERVAL_MS = 250;
@@ -197,7 +199,15 @@ export class HistoryWriter {
 
   /** Chooses and encodes a batch. `align`: nothing is on its way, so the tables tell what is stored of runs that are repeated. */
   async #encodeNext(align: boolean): Promise<void> {
-    await this.#secrets.prepare(new Set([...this.#runs.map(({ invocation }) => invocation), ...this.#invocations].map(teamOf)));
+    const records = [...this.#invocations, ...this.#runs.map(({ invocation }) => invocation)];
+    await this.#secrets.prepare(new Set(records.map(teamOf)));
+    for (const { id, rule } of await findReused(this.#pool, records)) {
+      const invocation = formatInvocationId(id);
+      this.#log.warn(
+        { invocation, team: rule.teamId, caller: rule.caller },
+        'a request has the id of an earlier invocation: it is not kept',
+      );
+    }
     if (align) await alignRuns(this.#pool, this.#runs, this.#stopping);
     const batch = this.#take();
     if (batch.empty) return;
@@ -223,11 +233,11 @@ export class HistoryWriter {
     this.#runs = [];
     for (const record of runs) {
       const { invocation } = record;
-      if (this.#secrets.without(invocation.rule.teamId)) {
+      if (invocation.reused || this.#secrets.without(invocation.rule.teamId)) {
         this.#dropRun(record);
         continue;
       }
-      if (batch.full || !this.#ready(invocation) || record.skip === null || batch.hasRun(record)) {
+      if (batch.full || !this.#ready(invocation) || !invocation.checked || record.skip === null || batch.hasRun(record)) {
         this.#runs.push(record);
         continue;
       }
@@ -238,12 +248,12 @@ export class HistoryWriter {
     const invocations = this.#invocations;
     this.#invocations = [];
     for (const record of invocations) {
-      if (this.#secrets.without(record.rule.teamId)) {
+      if (record.reused || this.#secrets.without(record.rule.teamId)) {
         this.#dropInvocation(record);
         continue;
       }
       const waits = record.endedAt !== null && record.dirtyRuns > 0;
-      if (batch.full || waits || !this.#ready(record) || batch.hasInvocation(record)) {
+      if (batch.full || waits || !this.#ready(record) || !record.checked || batch.hasInvocation(record)) {
         this.#invocations.push(record);
         continue;
       }
@@ -258,10 +268,12 @@ export class HistoryWriter {
     return this.#secrets.get(record.rule.teamId) !== undefined;
   }
 
-  /** There is no key for its team, so nothing of it can be stored. */
+  /** Its id is another's, or there is no key for its team, so nothing of it can be stored. */
   #dropRun(record: RunRecord): void {
     this.budget.buffered -= ROW_BYTES + record.output.memory;
-    for (const { bytes } of record.output.take()) this.budget.counters.droppedBytes += bytes;
+    // What has another's id is refused, not missing.
+    const counted = record.invocation.reused ? 0 : 1;
+    for (const { bytes } of record.output.take()) this.budget.counters.droppedBytes += bytes * counted;
     record.dirty = false;
     record.rowDirty = false;
     record.invocation.dirtyRuns -= 1;
@@ -271,7 +283,7 @@ export class HistoryWriter {
     this.budget.buffered -= record.memory;
     record.dirty = false;
     record.payload = null;
-    if (record.endedAt !== null) this.budget.counters.droppedInvocations += 1;
+    if (record.endedAt !== null && !record.reused) this.budget.counters.droppedInvocations += 1;
   }
 
   /** False: it could not be stored, and never can be as it is, so something was done about it. */
