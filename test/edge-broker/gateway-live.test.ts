@@ -43,7 +43,7 @@ class Lines {
 }
 
 /** A stage whose only worker starts tasks and leaves the rest to the test. */
-function quietStage(t: TestContext, timeoutMs = 10_000): Promise<GatewayStage> {
+function quietStage(t: TestContext, timeoutMs: number = LIMITS.defaultTimeoutMs): Promise<GatewayStage> {
   return GatewayStage.create(t, { onTask: (task) => task.started(), service: { timeoutMs } });
 }
 

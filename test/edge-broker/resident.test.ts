@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
 import type { Broker } from '../../edge-broker/broker.ts';
 import { outputAad, payloadAad, readBlock } from '../../protocol/history-block.ts';
+import { LIMITS } from '../../protocol/limits.ts';
 import type { HeldSchedule } from '../../protocol/resident.ts';
 import { silentLogger } from '../../runtime/logging.ts';
 import { createPool } from '../../runtime/postgres/pool.ts';
@@ -78,7 +79,7 @@ test('a connected worker gets the definition within the doorbell’s time, and e
   assert.equal(definition?.taken, false);
   assert.equal(definition?.everyMs, 1_000);
   assert.equal(definition?.from, definition?.anchor);
-  assert.equal(definition?.timeoutMs, 10_000);
+  assert.equal(definition?.timeoutMs, LIMITS.defaultTimeoutMs);
   assert.equal(definition?.offlineMs, 86_400_000);
   assert.deepEqual([definition?.payload, definition?.args, definition?.service, definition?.plugin], ['hi', { x: 'y' }, 'svc', 'echo']);
   assert.ok((definition?.offsetMs ?? -1) >= 0 && (definition?.offsetMs ?? 9_999) <= 2_000);

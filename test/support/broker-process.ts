@@ -51,7 +51,9 @@ export class BrokerProcess {
       const event = JSON.parse(line) as { event: string; broker: string };
       if (event.event === 'ready') endpoint = event.broker;
     });
-    const ready = await until(() => endpoint, { timeoutMs: 20_000, what: `${this.name} is ready` });
+    await until(() => endpoint !== null || child.exitCode !== null, { timeoutMs: 60_000, what: `${this.name} is ready` });
+    if (endpoint === null) throw new Error(`${this.name} ended with ${child.exitCode} before it was ready`);
+    const ready: string = endpoint;
     this.#port = Number(new URL(ready.replace('tcp:', 'http:')).port);
     const { id, publicKey } = loadIdentity(key);
     this.address = { id, endpoint: ready, publicKey, region: 'default' };

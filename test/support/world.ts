@@ -10,6 +10,7 @@ import { type Broker, startBroker } from '../../edge-broker/broker.ts';
 import type { BrokerAddress } from '../../protocol/control.ts';
 import type { HttpSettings } from '../../protocol/http/gateway.ts';
 import type { SessionResponse } from '../../protocol/http/session.ts';
+import { LIMITS } from '../../protocol/limits.ts';
 import { parseConfig } from '../../runtime/config/index.ts';
 import { Credentials } from '../../runtime/credentials.ts';
 import { silentLogger } from '../../runtime/logging.ts';
@@ -120,7 +121,7 @@ export class World {
         owner.teamId,
         name,
         settings.algorithm ?? 'roundrobin',
-        settings.timeoutMs ?? 10_000,
+        settings.timeoutMs ?? LIMITS.defaultTimeoutMs,
         settings.window ?? '1',
         settings.maxErrors ?? '1',
         settings.failover ?? 'unstarted',
