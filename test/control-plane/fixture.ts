@@ -6,6 +6,7 @@ import type { Problem } from '../../protocol/http/problem.ts';
 import type { SessionResponse } from '../../protocol/http/session.ts';
 import { parseConfig } from '../../runtime/config/index.ts';
 import { silentLogger } from '../../runtime/logging.ts';
+import { runAll } from '../support/last-first.ts';
 import { masterKeySection } from '../support/master-key.ts';
 import { createDatabase } from '../support/postgres.ts';
 
@@ -116,8 +117,6 @@ export async function startFixture(t: Pick<TestContext, 'after'>, options: { req
 /** Lets fixtures that `before` makes live as long as the suite that this is called in. */
 export function suiteCleanup(): Pick<TestContext, 'after'> {
   const steps: (() => unknown)[] = [];
-  after(async () => {
-    for (const step of steps) await step();
-  });
+  after(() => runAll(steps));
   return { after: (step) => void steps.push(step as () => unknown) };
 }

@@ -7,14 +7,18 @@ import { startControlPlane } from '../../control-plane/server.ts';
 import { parseConfig } from '../../runtime/config/index.ts';
 import { silentLogger } from '../../runtime/logging.ts';
 import { EmbeddedPostgres } from '../../runtime/postgres/embedded.ts';
+import { lastFirst } from '../support/last-first.ts';
 import { masterKeySection } from '../support/master-key.ts';
 import { until } from '../support/wait.ts';
 import { Fixture } from './fixture.ts';
 
-test('while PostgreSQL is down every request is answered 503 at once, and it heals by itself', async (t) => {
+test('while PostgreSQL is down every request is answered 503 at once, and it heals by itself', async (context) => {
+  const t = lastFirst(context);
   const dataDir = await mkdtemp(join(tmpdir(), 'triggerfs-outage-'));
+  t.after(() => rm(dataDir, { recursive: true, force: true }));
   const start = (port: number): Promise<EmbeddedPostgres> => EmbeddedPostgres.start({ dataDir, port, log: silentLogger(), fsync: false });
   let postgres = await start(0);
+  t.after(() => postgres.stop());
   const controlPlane = await startControlPlane({
     config: parseConfig(masterKeySection(), null),
     databaseUrl: postgres.url,
@@ -22,11 +26,7 @@ test('while PostgreSQL is down every request is answered 503 at once, and it hea
     port: 0,
     passwordCost: 4,
   });
-  t.after(async () => {
-    await controlPlane.stop();
-    await postgres.stop();
-    await rm(dataDir, { recursive: true, force: true });
-  });
+  t.after(() => controlPlane.stop());
   const api = new Fixture(controlPlane, postgres.url);
   await api.team('a');
   const token = await api.tokenOf('owner');

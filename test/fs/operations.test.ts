@@ -12,6 +12,7 @@ import { type ApiCaller, TreeEditor } from '../../fs/tree-editor.ts';
 import { TriggerFsError } from '../../protocol/errors.ts';
 import type { TreeTrigger } from '../../protocol/http/tree.ts';
 import { silentLogger } from '../../runtime/logging.ts';
+import { lastFirst } from '../support/last-first.ts';
 import { makeTrigger } from './support/fake-api.ts';
 
 interface Bench {
@@ -29,11 +30,10 @@ interface Bench {
 
 function setUp(t: TestContext, rule: Partial<TreeTrigger> = {}): Bench {
   const folder = mkdtempSync(join(tmpdir(), 'triggerfs-operations-'));
+  const hooks = lastFirst(t);
+  hooks.after(() => rmSync(folder, { recursive: true, force: true }));
   const spool = Spool.open({ folder, limitBytes: 1e8, log: silentLogger(), onAccepted: () => undefined });
-  t.after(() => {
-    spool.close();
-    rmSync(folder, { recursive: true, force: true });
-  });
+  hooks.after(() => spool.close());
   const tree = new FileTree();
   const updatedAt = '2026-11-21T21:00:00.000Z';
   tree.replace({

@@ -3,27 +3,22 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { silentLogger } from '../../runtime/logging.ts';
 import { EmbeddedPostgres } from '../../runtime/postgres/embedded.ts';
+import { lastFirst } from '../support/last-first.ts';
 import { serverFolder } from '../support/server.ts';
 import { System } from '../support/system.ts';
 import { until } from '../support/wait.ts';
 
 const OUTAGE_MS = 8_000;
 
-test('PostgreSQL stopped: calls go on, the API answers 503, and everything heals by itself', async (t) => {
-  const hooks: (() => Promise<void>)[] = [];
-  t.after(async () => {
-    for (const hook of hooks.reverse()) await hook();
-  });
-  const folder = serverFolder({ after: (hook) => void hooks.push(hook as () => Promise<void>) });
+test('PostgreSQL stopped: calls go on, the API answers 503, and everything heals by itself', async (context) => {
+  const t = lastFirst(context);
+  const folder = serverFolder(t);
   const start = (port: number): Promise<EmbeddedPostgres> =>
     EmbeddedPostgres.start({ dataDir: join(folder, 'postgres'), port, log: silentLogger(), fsync: false });
   let postgres = await start(0);
-  hooks.push(() => postgres.stop());
+  t.after(() => postgres.stop());
   const port = Number(new URL(postgres.url).port);
-  const system = await System.start(
-    { after: (hook) => void hooks.push(hook as () => Promise<void>) },
-    { mount: false, databaseUrl: postgres.url },
-  );
+  const system = await System.start(t, { mount: false, databaseUrl: postgres.url });
   const client = await system.client();
   const ask = async (service: string): Promise<string> =>
     (await client.invoke({ service, plugin: 'echo', payload: 'x', timeoutMs: 5_000 }).outcome).verdict;

@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import type { QueueAccepted, QueueView } from '../../protocol/http/queue.ts';
+import { runAll } from '../support/last-first.ts';
 import { EMBEDDED, System } from '../support/system.ts';
 import { until } from '../support/wait.ts';
 
@@ -16,9 +17,7 @@ suite('durable invocations', () => {
     system = await System.start({ after: (step) => void steps.push(step as () => unknown) }, { mount: false, databaseUrl: EMBEDDED });
   });
 
-  after(async () => {
-    for (const step of steps) await step();
-  });
+  after(() => runAll(steps));
 
   test('an invocation outlives its broker, and runs once', async () => {
     const file = join(system.folder, 'broker');

@@ -50,6 +50,18 @@ export class Terminal {
     await this.#wait(arrived, `a prompt after ${line}`, 30_000);
   }
 
+  /**
+   * Presses Tab until a name is shown. The console reads names in the background, and a Tab that is quicker than a slow machine
+   * gets what is known by then.
+   */
+  async tabUntil(shown: RegExp): Promise<void> {
+    const pressed = (): boolean => {
+      this.press('Tab');
+      return shown.test(this.screen());
+    };
+    await this.#wait(pressed, `completed: ${shown}`, 30_000);
+  }
+
   /** Waits for a text on the screen. */
   async see(wanted: RegExp, timeoutMs = 15_000): Promise<void> {
     await this.#wait(() => wanted.test(this.screen()), String(wanted), timeoutMs);
