@@ -75,9 +75,9 @@ create function triggerfs.ruled_items(rules jsonb, rule_of integer[], ids uuid[]
   from unnest(rule_of, ids, keys, hashes, payloads) as g (rule, id, key, hash, payload) join rule r on r.n = g.rule
 $$;
 
--- Accepts items for later, all or none; null for keys and hashes where no item has any. Only what was not inserted is told: a row for each
--- item `n` whose id or whose team's idempotency key was there already, with that item's id; null when the key belongs to another request
--- (another hash).
+-- Accepts items for later, all or none; `keys` and `hashes` are null when all items are without a key. Only what was not inserted is told:
+-- a row for each item `n` whose id or whose team's idempotency key was there already, with that item's id; null when the key belongs to
+-- another request (another hash).
 create function triggerfs.enqueue_batch(rules jsonb, rule_of integer[], ids uuid[], keys text[], hashes bytea[], payloads bytea[])
   returns table (n integer, id uuid)
   language plpgsql security definer set search_path = triggerfs, pg_temp as $$
