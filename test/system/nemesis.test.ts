@@ -4,27 +4,21 @@ import { cannotMount } from '../../bench/benches/mount.ts';
 import { audit, isClean } from '../../bench/nemesis/ledger.ts';
 import { runNemesis } from '../../bench/nemesis/nemesis.ts';
 
-test('what is accepted is executed, whatever is killed', async () => {
-  const settings = {
-    items: 1000,
-    kills: 20,
-    pauseMs: 600,
-    planes: 2,
-    brokers: 2,
-    workers: 2,
-    mount: cannotMount() === null,
-    victims: null,
-    answerMs: 30,
-    drainMs: 90_000,
-  };
-  const report = await runNemesis({ ...settings, seed: 20_261_121 }, () => undefined);
+/** Twelve kills, each of a system at work: a minute or so, and more on a machine that has other things to do. */
+const LIMIT_MS = 240_000;
+
+test('what is accepted is executed, whatever is killed, and never more often than its attempts say', { timeout: LIMIT_MS }, async () => {
+  const ground = { planes: 2, brokers: 2, workers: 2, mount: cannotMount() === null, victims: null };
+  const settings = { items: 600, kills: 12, pauseMs: 600, answerMs: 5, drainMs: 90_000, seed: 32 };
+  const report = await runNemesis({ ...ground, ...settings }, () => undefined);
   assert.ok(isClean(report), JSON.stringify(report));
-  assert.equal(report.accepted, 1001);
-  assert.equal(report.executed, 1001);
+  assert.equal(report.accepted, ground.mount ? 602 : 601);
+  assert.ok(report.executed >= report.accepted, `${report.executed} executed`);
   assert.equal(
     Object.values(report.kills).reduce((sum, count) => sum + count, 0),
-    20,
+    12,
   );
+  if (ground.mount) assert.ok(report.written > 1, 'trigger files were among the doors');
 });
 
 test('the checker finds what is lost, foreign, unfinished, hidden and too much', () => {
