@@ -5,6 +5,7 @@ import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { lastFirst } from '../support/last-first.ts';
+import { createDatabase } from '../support/postgres.ts';
 import { processesNaming, ServerProcess, serverFolder } from '../support/server.ts';
 import { until } from '../support/wait.ts';
 
@@ -27,10 +28,11 @@ test('a port in use is named with its option, and nothing is left running', asyn
 
 test('two servers never share a data folder', async (context) => {
   const t = lastFirst(context);
+  const env = { DATABASE_URL: await createDatabase(t) };
   const folder = serverFolder(t);
-  const first = new ServerProcess(t, ['--json', '--data-dir', join(folder, 'data'), ...ANY_PORT]);
+  const first = new ServerProcess(t, ['--json', '--data-dir', join(folder, 'data'), ...ANY_PORT], { env });
   await first.ready();
-  const { code, stderr } = await new ServerProcess(t, ['--data-dir', join(folder, 'data'), ...ANY_PORT]).ended;
+  const { code, stderr } = await new ServerProcess(t, ['--data-dir', join(folder, 'data'), ...ANY_PORT], { env }).ended;
   assert.equal(code, 73);
   assert.match(stderr, /another triggerfs-server is running on .*data \(TFS_CONFLICT\)/);
   assert.equal((await first.stop()).code, 0);
@@ -101,10 +103,11 @@ test('a data folder that PostgreSQL’s user cannot reach is named', {
 
 test('what people wrote into the configuration stays', async (context) => {
   const t = lastFirst(context);
+  const env = { DATABASE_URL: await createDatabase(t) };
   const folder = serverFolder(t);
   const data = join(folder, 'data');
   const start = async (): Promise<void> => {
-    const server = new ServerProcess(t, ['--json', '--data-dir', data, ...ANY_PORT]);
+    const server = new ServerProcess(t, ['--json', '--data-dir', data, ...ANY_PORT], { env });
     await server.ready();
     assert.equal((await server.stop()).code, 0);
   };
