@@ -1,5 +1,6 @@
 import { TriggerFsError } from '../../protocol/errors.ts';
 import { parseSource, type Source } from '../../protocol/http/gateway-source.ts';
+import { isJson } from '../../runtime/json.ts';
 import { MappedBody } from './mapped-body.ts';
 
 /** Where payload and arguments of a service or hook come from. */
@@ -144,15 +145,6 @@ function toJson(value: unknown, what: string): string {
     return JSON.stringify(value) ?? 'null';
   } catch (cause) {
     throw new TriggerFsError('TFS_BAD_ARGUMENT', `${what} is nested too deeply`, { cause });
-  }
-}
-
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
   }
 }
 

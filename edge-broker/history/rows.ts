@@ -1,4 +1,5 @@
 import { outputAad, payloadAad } from '../../protocol/history-block.ts';
+import { isJson } from '../../runtime/json.ts';
 import { BinaryArray, ElementType } from '../../runtime/postgres/binary-array.ts';
 import { seal } from '../../runtime/sealing/index.ts';
 import { formatInvocationId } from '../../runtime/wire/invocation-id.ts';
@@ -239,15 +240,6 @@ function maskedArgs(args: string, redactor: TeamSecret['redactor']): string {
   const masked = redactor.text(args);
   if (masked === args || isJson(masked)) return masked;
   return JSON.stringify(JSON.parse(args), (_name, value: unknown) => (typeof value === 'string' ? redactor.text(value) : value));
-}
-
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 function orNull(column: BinaryArray, value: number | null, type: 'int2' | 'int4' | 'int8' | 'timestamptz'): void {
