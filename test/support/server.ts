@@ -88,13 +88,14 @@ export class ServerProcess {
   }
 }
 
-/** Processes whose command line names a path: all parts of a server name its configuration or its data folder. */
-export function processesNaming(path: string): number[] {
+/** Processes whose command line has all these texts: all parts of a server name its configuration or its data folder. */
+export function processesNaming(...texts: readonly string[]): number[] {
   const found: number[] = [];
   for (const entry of readdirSync('/proc')) {
     if (!/^\d+$/.test(entry)) continue;
     try {
-      if (readFileSync(`/proc/${entry}/cmdline`, 'utf8').includes(path)) found.push(Number(entry));
+      const command = readFileSync(`/proc/${entry}/cmdline`, 'utf8');
+      if (texts.every((text) => command.includes(text))) found.push(Number(entry));
     } catch {
       // It ended meanwhile.
     }

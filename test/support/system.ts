@@ -84,7 +84,7 @@ export class System {
 
   /** Process ids of a part: `edge-broker`, `worker-agent`, `fs`, `control-plane`. */
   parts(folder: string): number[] {
-    return processesNaming(this.ready.config).filter((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`/${folder}/`));
+    return processesNaming(this.ready.config, `/${folder}/`);
   }
 
   /** Kills a part with SIGKILL and waits until the server has started it again. */
