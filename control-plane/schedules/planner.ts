@@ -26,6 +26,14 @@ type Plan =
   | { readonly row: PlanRow; readonly recurrence: Recurrence; readonly next: number | null }
   | { readonly row: PlanRow; readonly error: string };
 
+/** What planning did. */
+export interface Planned {
+  /** Slots that the schedules are planned for now. */
+  readonly slots: readonly HeldSlot[];
+  /** Schedules without a next run whose rows somebody holds: to be planned when they are free. */
+  readonly locked: readonly number[];
+}
+
 const ROWS = `select s.id, s.team_id as "teamId", s.name, s.version, s.cron, (extract(epoch from s.every) * 1000)::float8 as "everyMs", s.run_at as "runAt",
     s.timezone, s.planned_from as "plannedFrom", s.paused_until as "pausedUntil", s.last_due_at as "lastDueAt", s.next_run_at as "nextRunAt",
     (extract(epoch from triggerfs.schedule_offset(s.id, s.jitter)) * 1000)::integer as "offsetMs"
@@ -42,16 +50,21 @@ export class Planner {
   }
 
   /**
-   * Sets the next run of schedules that have none, and writes to the team about those that cannot have one. Returns their slots.
-   * Rows that somebody is changing are left to the job of that change, or to the sweep for lost jobs.
+   * Sets the next run of schedules that have none, and writes to the team about those that cannot have one. Rows that somebody
+   * is changing are not waited for: that may be a transaction which stays open for hours, and others would wait with them.
    */
-  async plan(ids: readonly number[]): Promise<readonly HeldSlot[]> {
+  async plan(ids: readonly number[]): Promise<Planned> {
     return this.#database.fleet(async (tx) => {
-      const rows = await tx.rows<PlanRow>(`${ROWS} and s.next_run_at is null order by s.id for no key update skip locked`, [ids]);
+      const unplanned = `${ROWS} and s.next_run_at is null`;
+      const rows = await tx.rows<PlanRow>(`${unplanned} order by s.id for no key update skip locked`, [ids]);
+      const free = new Set(rows.map(({ id }) => id));
+      const skipped = ids.filter((id) => !free.has(id));
+      const locked = skipped.length === 0 ? [] : await tx.rows<PlanRow>(unplanned, [skipped]);
       const plans = rows.map((row) => planOf(row, this.#recurrences));
       await setNext(tx, plans);
       for (const plan of plans) if ('error' in plan) await tell(tx, plan.row, plan.error);
-      return plans.flatMap((plan) => ('error' in plan || plan.next === null ? [] : [held(plan.row, plan.recurrence, plan.next)]));
+      const slots = plans.flatMap((plan) => ('error' in plan || plan.next === null ? [] : [held(plan.row, plan.recurrence, plan.next)]));
+      return { slots, locked: locked.map(({ id }) => id) };
     });
   }
 

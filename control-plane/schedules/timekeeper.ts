@@ -1,4 +1,5 @@
 import type { Logger } from '../../runtime/logging.ts';
+import { Backoff } from '../../runtime/wire/backoff.ts';
 import type { Clock } from './clock.ts';
 import type { Firing, HeldSlot } from './firing.ts';
 import type { ScheduleMetrics } from './metrics.ts';
@@ -30,6 +31,10 @@ export class Timekeeper {
   readonly #held = new Map<number, HeldSlot>();
   #due: HeldSlot[] = [];
   #firing: Promise<void> | null = null;
+  /** Schedules whose rows were locked when they were to be planned. */
+  readonly #unplanned = new Set<number>();
+  readonly #pause = new Backoff(100, 5_000);
+  #again: NodeJS.Timeout | null = null;
   #stopped = false;
 
   constructor(parts: TimekeeperParts) {
@@ -39,7 +44,9 @@ export class Timekeeper {
 
   /** Gives schedules their next run, and keeps those that are due soon. @throws when the database is away */
   async plan(ids: readonly number[]): Promise<void> {
-    this.#keep(await this.#parts.planner.plan(ids));
+    const { slots, locked } = await this.#parts.planner.plan(ids);
+    this.#keep(slots);
+    this.#planLater(locked);
   }
 
   /** Keeps the slots that schedules are planned for, if they are due soon or overdue. @throws when the database is away */
@@ -50,11 +57,33 @@ export class Timekeeper {
   /** Stops firing, after the batch that is under way. Returns the schedules whose slots others should keep now. */
   async stop(): Promise<readonly number[]> {
     this.#stopped = true;
+    if (this.#again !== null) clearTimeout(this.#again);
     this.#wheel.clear();
     await this.#firing;
     const left = [...this.#held.keys()];
     this.#held.clear();
     return left;
+  }
+
+  /** Their jobs are done with, so they are tried again from here; should this process die first, the housekeeping finds them. */
+  #planLater(ids: readonly number[]): void {
+    for (const id of ids) this.#unplanned.add(id);
+    if (this.#unplanned.size === 0) this.#pause.reset();
+    if (this.#unplanned.size === 0 || this.#again !== null || this.#stopped) return;
+    this.#again = setTimeout(() => void this.#planAgain(), this.#pause.next());
+    this.#again.unref();
+  }
+
+  async #planAgain(): Promise<void> {
+    const ids = [...this.#unplanned];
+    this.#unplanned.clear();
+    this.#again = null;
+    try {
+      await this.plan(ids);
+    } catch (err) {
+      this.#parts.log.debug({ err }, 'schedules whose rows were locked were not planned');
+      this.#planLater(ids);
+    }
   }
 
   #keep(slots: readonly HeldSlot[]): void {

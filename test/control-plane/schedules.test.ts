@@ -67,6 +67,26 @@ suite('schedules', () => {
     return api.call(route, { token: as, ...(body === undefined ? {} : { body }) });
   }
 
+  test('a schedule whose row was locked when it was to be planned is planned as soon as the row is free', async () => {
+    const id = await insert({ cron: '0 0 1 1 *' });
+    await planned(id);
+    // As a hand-over leaves it: without a next run, and its row in the hands of somebody who changes something else of it.
+    await api.sql('update triggerfs.schedules set next_run_at = null, planned_from = now() where id = $1', [id]);
+    const holder = new pg.Client({ connectionString: api.databaseUrl });
+    await holder.connect();
+    try {
+      await holder.query('begin');
+      await holder.query('update triggerfs.schedules set last_outcome = last_outcome where id = $1', [id]);
+      await api.sql(`select triggerfs.add_schedule_jobs('schedule.plan', array[$1::integer], array[now()])`, [id]);
+      await until(async () => (await jobs(id)).length === 0, { what: 'the job is done with' });
+      assert.equal((await row(id)).next_run_at, null);
+      await holder.query('commit');
+    } finally {
+      await holder.end();
+    }
+    await until(async () => (await row(id)).next_run_at, { timeoutMs: 4_000, what: 'the schedule is planned' });
+  });
+
   test('a row is all it takes: it fires on time, and its invocation is in the queue', async () => {
     const id = await insert({ run_at: new Date(Date.now() + 1_500), args: '{"key": "value"}', retries: 2, timeout: '9 s' });
     await until(async () => (await fires(id)).length === 1, { what: 'it fires' });
