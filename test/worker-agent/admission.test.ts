@@ -76,7 +76,7 @@ test('a manifest that cannot be used fails with the key and the expectation', as
     assert.deepEqual([result.verdict, result.error], ['failed', 'TFS_PLUGIN_FAILED']);
     assert.match(result.detail, expected);
   }
-  assert.match(rig.log, /broken: colour: unknown key/);
+  await rig.logged(/broken: colour: unknown key/);
 });
 
 test('links and paths that leave the folder are refused', async () => {
@@ -118,7 +118,7 @@ test('more tasks than the concurrency are busy, and the places come back', async
 test('a new configuration is announced, and plans can be forgotten', async () => {
   rig.broker.json(0x30, { services: ['demo', 'second'] });
   await until(() => rig.broker.announces.at(-1)?.services.includes('second'), { what: 'the second service' });
-  await until(() => rig.log.includes('Found service second. Announcing it to broker.'), { what: 'what the worker says about it' });
+  await rig.logged(/Found service second\. Announcing it to broker\./);
   const task = { plugin: 'cat/cat', payload: 'x', args: { forget: 'me' } };
   await rig.broker.run(task);
   rig.broker.unplan(task);

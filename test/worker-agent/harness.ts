@@ -142,6 +142,11 @@ export class Rig {
     });
   }
 
+  /** Waits until the worker has logged something: its words come by a pipe, later than what it sends. */
+  logged(pattern: RegExp): Promise<unknown> {
+    return until(() => pattern.test(this.log), { what: `${pattern} in the log` });
+  }
+
   /** Kills the worker with SIGKILL and waits for its end. */
   async kill(): Promise<void> {
     this.worker.kill('SIGKILL');

@@ -46,7 +46,7 @@ test('the log has the documented lines', async () => {
     /I: Found service demo\. Announcing it to broker\.$/m,
     /I: received HEARTBEAT for worker socket from broker\.$/m,
   ];
-  for (const line of lines) assert.match(rig.log, line);
+  for (const line of lines) await rig.logged(line);
 });
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
@@ -66,7 +66,7 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     assert.equal(await ended(), 0);
     assert.equal(rig.broker.byes, 1);
     assert.equal(isAlive(resident), false);
-    assert.match(rig.log, /plugin pid: good-bye/);
+    await rig.logged(/plugin pid: good-bye/);
     assert.ok(!readdirSync(tmpdir()).some((name) => name.startsWith(`triggerfs-worker-${rig.pid}-`)));
   });
 }
@@ -123,7 +123,7 @@ test('a worker that another one replaced ends with a clear message', async () =>
   broker.refusal = { code: 'TFS_CONFLICT', message: 'another process uses the identity demo01' };
   await rig.start({ brokers: 0, lazy: true });
   assert.equal(await ended(), 73);
-  assert.match(rig.log, /another process uses the identity demo01 \(TFS_CONFLICT\)/);
+  await rig.logged(/another process uses the identity demo01 \(TFS_CONFLICT\)/);
 });
 
 test('wrong credentials end the worker, an absent control-plane does not', async () => {
@@ -138,7 +138,7 @@ test('wrong credentials end the worker, an absent control-plane does not', async
   rig.api.failure = { status: 401, code: 'TFS_BAD_CREDENTIALS' };
   await rig.start({ lazy: true });
   assert.equal(await ended(), 77);
-  assert.match(rig.log, /TFS_BAD_CREDENTIALS/);
+  await rig.logged(/TFS_BAD_CREDENTIALS/);
 });
 
 test('brokers are joined and left while the worker runs', async () => {
@@ -175,13 +175,13 @@ test('usage errors name what is wrong', async () => {
     rig = new Rig();
     await rig.start({ lazy: true, arguments: argv });
     assert.equal(await ended(), code);
-    assert.match(rig.log, expected);
+    await rig.logged(expected);
     await rig.stop();
   }
   rig = new Rig();
   await rig.start({ lazy: true, workers: ['pluginspath = "/no/such/folder"'] });
   assert.equal(await ended(), 78);
-  assert.match(rig.log, /pluginspath/);
+  await rig.logged(/pluginspath/);
 });
 
 test('a worker that is killed leaves no process behind', async () => {
@@ -233,7 +233,7 @@ test('a spawner that cannot be started refuses runs, costs no descriptors, and i
     assert.deepEqual([result.verdict, result.error], ['busy', 'TFS_BUSY']);
     assert.equal(descriptors().length, before);
   }
-  assert.match(rig.log, /the spawner could not be started \(.*EMFILE/);
+  await rig.logged(/the spawner could not be started \(.*EMFILE/);
   limitDescriptors(usual);
   assert.equal((await rig.broker.run({ plugin: 'slow/slow' })).result.verdict, 'ok');
 });

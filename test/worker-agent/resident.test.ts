@@ -71,7 +71,7 @@ test('one process serves many runs, and its prints go to the log', async () => {
   const runs = await Promise.all(Array.from({ length: 500 }, () => rig.broker.run({ plugin: 'pid' })));
   const pids = new Set(runs.map(({ stdout }) => stdout.toString()));
   assert.equal(pids.size, 1);
-  assert.match(rig.log, /plugin pid: printed by mistake/);
+  await rig.logged(/plugin pid: printed by mistake/);
 });
 
 test('a message carries its arguments and who asked; output, error and exit code come back', async () => {
@@ -105,7 +105,7 @@ test('a plugin that cannot start fails its runs with the reason, also before the
     assert.deepEqual([result.verdict, result.error, started], ['failed', 'TFS_PLUGIN_FAILED', 0]);
     assert.match(result.detail, /plugin never died: exit code 9/);
   }
-  assert.match(rig.log, /plugin never: no luck today/);
+  await rig.logged(/plugin never: no luck today/);
   assert.match((await rig.broker.run({ plugin: 'absent' })).result.detail, /no program no-such-program-here/);
 });
 

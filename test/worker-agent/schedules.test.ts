@@ -218,7 +218,7 @@ test('a damaged journal is put aside; what may have been fired is not fired agai
   const restarted = Date.now();
   rig.respawn();
   await until(() => executions().length >= before + 2, { what: 'executions with a new journal', timeoutMs: 15_000 });
-  assert.match(rig.log, /the journal of resident schedules is damaged .* a new one is begun/);
+  await rig.logged(/the journal of resident schedules is damaged .* a new one is begun/);
   assert.equal(rig.broker.keeps[0]?.journal, journal);
   assert.ok(readdirSync(rig.path('.triggerfs', 'journal')).some((name) => name.includes('.damaged-')));
   await until(() => rig.broker.reports.length > reports, { what: 'a report' });
